@@ -1,0 +1,39 @@
+# Two commands for a fresh Debian 12: `make demo` and `make test`. Everything else is CMake.
+SHELL := /bin/bash
+BUILD ?= build
+JOBS ?= $(shell nproc)
+PACKAGES := gcc cmake ninja-build pkg-config libsndfile1-dev libjansson-dev libutf8proc-dev \
+            libxxhash-dev libyaml-dev libcmocka-dev
+# libdnnl-dev, when it is there, gives `sa2 bench` another product to compare with.
+
+.PHONY: all demo test check-long setup build sanitize
+all: build
+
+# Installs what is missing; asks for nothing when all is there.
+setup:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    run=$$([ $$(id -u) = 0 ] || echo sudo); \
+	    echo "installing:" $$missing; \
+	    $$run apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -q --no-install-recommends $$missing >/dev/null; \
+	fi
+
+build: setup
+	@cmake -S . -B $(BUILD) -G Ninja >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	@tools/demo.sh $(BUILD)/sa2
+
+# The suite under address and undefined-behaviour checks, then the parts with threads under the thread checker.
+test: setup
+	@cmake -S . -B build-test -G Ninja -DSA2_SANITIZE=address,undefined >/dev/null
+	@cmake --build build-test -j $(JOBS)
+	@cmake -S . -B build-tsan -G Ninja -DSA2_SANITIZE=thread >/dev/null
+	@cmake --build build-tsan -j $(JOBS) --target test_scheduler test_engine
+	@ctest --test-dir build-tsan --output-on-failure -R '^(test_scheduler|test_engine)$$'
+	@ctest --test-dir build-test --output-on-failure
+
+# Fuzzing, 60 s a target (needs clang), and the slow cases.
+check-long: build
+	@tests/check_long.sh $(BUILD)

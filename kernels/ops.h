@@ -1,0 +1,250 @@
+/* ops.h - the operations that every backend has: tensors in, tensors out, no model words.
+ *
+ * Destination first, then inputs, weights, numbers. All data of one call lies in the memory of
+ * the stream's backend. Activations are [rows, channels], time first; rows of several sequences
+ * are packed one after the other and an op that needs the borders takes offsets [n + 1].
+ * Sums are in f32 whatever the dtype. Vectors of weights (bias, norm scales, gates) are f32.
+ *
+ * The result of a row does not depend on which other rows are in the call: an op sums in one
+ * order whatever the number of rows. (Batched results are bit-equal to each one alone.)
+ *
+ * Errors: an op checks its shapes (SA2_ERR_ARG, naming the op and every shape) and marks the stream;
+ * the ops after a failed one do nothing, and sa2_stream_finish() tells. Threads: one per stream.
+ */
+#ifndef SA2_KERNELS_OPS_H
+#define SA2_KERNELS_OPS_H
+
+#include "kernels/base/arena.h"
+#include "kernels/base/status.h"
+#include "kernels/base/tensor.h"
+
+typedef struct sa2_stream sa2_stream;
+
+typedef enum sa2_activation {
+    SA2_ACT_NONE = 0,
+    SA2_ACT_RELU,
+    SA2_ACT_GELU,      /* x/2 (1 + erf(x / sqrt 2)) */
+    SA2_ACT_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    SA2_ACT_SILU,      /* x / (1 + e^-x) */
+    SA2_ACT_ELU,       /* x > 0 ? x : e^x - 1 */
+    SA2_ACT_MISH,      /* x tanh(ln(1 + e^x)) */
+    SA2_ACT_LEAKY,     /* x > 0 ? x : slope x */
+    SA2_ACT_SNAKE,     /* x + sin^2(alpha x) / (alpha + 1e-9), one alpha a channel */
+    SA2_ACT_SIGMOID,
+} sa2_activation;
+
+/* ---- weight matrices: kernels/cpu/matrix.c ---- */
+
+/* A weight [rows, cols] = [out, in] in the order in which the backend's product reads it. Opaque
+ * but for its sizes; one layout serves one row of activations and many alike. */
+typedef struct sa2_matrix {
+    void *data; /* memory of the backend, owned by the model's arena */
+    sa2_dtype dtype; /* F32 or BF16 */
+    int64_t rows, cols;
+} sa2_matrix;
+
+/* Bytes of data for such a matrix. */
+size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols);
+
+/* Rows [first, first + src rows) from a row-major src [n, cols] (f32 or bf16, host memory; rounded to the
+ * matrix's dtype). Several calls stack several weights into one product. */
+void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src);
+
+/* The whole of a gate-and-up product, for sa2_linear() with `swiglu`: gate, up [n, cols], w [2 n, cols]. */
+void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_tensor up);
+
+/* ---- products: linear.c ---- */
+
+typedef struct sa2_linear_args {
+    sa2_tensor y;         /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
+    sa2_tensor x;         /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
+    const sa2_matrix *w;  /* [n, k]. x bf16 needs w bf16; x f32 takes both and multiplies in f32 */
+    sa2_tensor bias;      /* [n] or absent */
+    sa2_activation activation;
+    float slope;          /* of SA2_ACT_LEAKY */
+    bool swiglu;          /* y = silu(gate) * up, w written by sa2_matrix_write_swiglu() */
+    bool accumulate;      /* y += gate * activation(x w^T + bias), y f32 */
+    sa2_tensor gate;      /* [n], or [g, n] with gate_rows; absent: 1 */
+    sa2_tensor gate_rows; /* i32 [rows], the row of `gate` for each row of y */
+} sa2_linear_args;
+
+/* y = activation(x w^T + bias), with the epilogues above. */
+void sa2_linear(sa2_stream *s, sa2_linear_args a);
+
+/* ---- convolutions: conv1d.c, conv_transpose1d.c, conv2d.c, depthwise.c ---- */
+
+/* Several sequences packed in the rows of one tensor: sequence i has rows [offsets[i], offsets[i + 1]). */
+typedef struct sa2_rows {
+    int n;                  /* sequences */
+    const int32_t *offsets; /* [n + 1], host memory, rising from 0 */
+} sa2_rows;
+
+typedef struct sa2_conv1d_args {
+    sa2_tensor y;        /* [sum of out lengths, out] f32 or bf16 */
+    sa2_tensor x;        /* [rows, in], the dtype rules of sa2_linear */
+    sa2_rows sequences;  /* of x; y has floor((len + pads - dilation (kernel - 1) - 1) / stride) + 1 each */
+    const sa2_matrix *w; /* [out, kernel * in], tap by tap: column k * in + i */
+    sa2_tensor bias;     /* [out] or absent */
+    int kernel, stride, dilation, pad_left, pad_right;
+    sa2_tensor history;         /* [n, pad_left, in] f32 rows before each sequence; absent: zeros */
+    sa2_activation input;       /* applied to x as it is read, not to padding or history */
+    float input_slope;          /* of SA2_ACT_LEAKY */
+    sa2_tensor input_alpha;     /* [in], of SA2_ACT_SNAKE */
+    sa2_activation activation;  /* of the result */
+    float slope;
+    bool accumulate;            /* y += gate * ..., y f32 */
+    sa2_tensor gate, gate_rows; /* as in sa2_linear */
+} sa2_conv1d_args;
+
+/* Cross-correlation along rows: y[t] = sum_k w[:, k] x[t * stride + k * dilation - pad_left] + bias. */
+void sa2_conv1d(sa2_stream *s, sa2_conv1d_args a);
+
+typedef struct sa2_conv_transpose1d_args {
+    sa2_tensor y;        /* [sum of (len - 1) * stride - 2 pad + kernel, out] f32 */
+    sa2_tensor x;        /* [rows, in] f32 */
+    sa2_rows sequences;  /* of x */
+    const sa2_matrix *w; /* by sa2_matrix_write_transpose() */
+    sa2_tensor bias;     /* [out] or absent */
+    int kernel, stride, pad;
+    sa2_activation input;
+    float input_slope;
+} sa2_conv_transpose1d_args;
+
+/* y[j] = sum over k, t with t * stride + k - pad = j of w[:, :, k]^T x[t], plus bias. */
+void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a);
+
+/* The matrix of a transposed convolution, src [in, out, kernel] f32 on the host, as PyTorch stores it:
+ * by phases, w [stride * out, ceil(kernel / stride) * in]. */
+void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, int stride);
+
+/* y [T, F', out] = activation(conv of x [T, F, in] with w [out, 3 * 3 * in] (time tap, frequency tap, channel) + bias
+ * (+ y with accumulate)), zero padding of kernel / 2 on both axes, stride on the frequency axis, f32. */
+typedef struct sa2_conv2d_args {
+    sa2_tensor y, x;
+    const sa2_matrix *w;
+    sa2_tensor bias;
+    int kernel, stride; /* 1 or 3; F' = (F - 1) / stride + 1 */
+    bool accumulate;    /* before the activation: a residual */
+    sa2_activation activation;
+} sa2_conv2d_args;
+void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a);
+
+/* y[t, c] = x[t, c] + sum_k w[c, k] x[t + k - pad_left, c] in each sequence, zeros outside: FSMN memory.
+ * y, x [rows, channels] f32, y not x; w [channels, kernel] f32. */
+void sa2_depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor w, sa2_rows sequences,
+                          int pad_left);
+
+/* ---- norms: rms_norm.c, layer_norm.c ---- */
+
+/* y = x / sqrt(mean(x^2) + eps) * weight over the last dimension.
+ * Maths: Zhang & Sennrich 2019, eq. 4, with eps under the root as Qwen2RMSNorm has it.
+ *   x [rows, hidden] f32 or bf16; y the same shape, f32 or bf16; weight [hidden] f32. y may be x. */
+void sa2_rms_norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, float eps);
+
+typedef struct sa2_layer_norm_args {
+    sa2_tensor y, x;         /* [rows, n] or [rows, heads, n], f32 or bf16 each; y may be x */
+    sa2_tensor weight, bias; /* [n] or both absent */
+    float eps;
+    sa2_tensor scale, shift; /* [g, n] or both absent: y = norm(x) (1 + scale) + shift */
+    sa2_tensor table_rows;   /* i32 [rows], the row of scale and shift; absent: row 0 */
+    sa2_activation activation;
+} sa2_layer_norm_args;
+
+/* (x - mean) / sqrt(variance + eps) over the last dimension, variance biased (Ba et al. 2016, eq. 4). */
+void sa2_layer_norm(sa2_stream *s, sa2_layer_norm_args a);
+
+/* ---- rotary positions: rope.c ---- */
+
+/* In place, half-split pairs: x[i], x[i + d/2] turned by position * theta^(-2i/d) (Su et al. 2021, eq. 34).
+ *   x [rows, heads, d] f32 or bf16; positions i32 [rows]. Angles and products in f32, one rounding. */
+void sa2_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta);
+
+/* ---- attention: attention.c, kv_store.c, attention_paged.c ---- */
+
+typedef struct sa2_attention_args {
+    sa2_tensor y;             /* [q rows, heads, d] f32 or bf16 */
+    sa2_tensor q;             /* [q rows, heads, d]; q, k, v of one dtype, f32 or bf16 */
+    sa2_tensor k, v;          /* [k rows, heads, d] */
+    sa2_rows queries, keys;   /* as many sequences in both */
+    const int32_t *n_visible; /* host [n]: keys of sequence i that are seen, the first ones; NULL: all */
+    float scale;
+    /* Relative positions (Dai et al. 2019, eq. 5): score = ((q + u) k + (q + w) r[distance]) * scale,
+     * distance = first_position + query index - key index. Absent: plain. */
+    sa2_tensor u, w;               /* f32 [heads, d] */
+    sa2_tensor r;                  /* [2 reach - 1, heads, d], dtype of q; row reach - 1 is distance 0, rising */
+    const int32_t *first_position; /* host [n]: place of the first query among the keys */
+} sa2_attention_args;
+
+/* softmax(scores) v, every query of a sequence over its visible keys, softmax in f32 (Vaswani et al. 2017, eq. 1). */
+void sa2_attention(sa2_stream *s, sa2_attention_args a);
+
+/* A cache of keys and values in pages of fixed size. The layout inside a page is the backend's own:
+ * pages are written by sa2_kv_store() and read by sa2_attention_paged() alone. */
+typedef struct sa2_kv_cache_view {
+    void *pages; /* n_pages * sa2_kv_page_bytes(), memory of the backend */
+    int n_pages;
+    int page_size; /* positions in a page: a multiple of 16 */
+    int kv_heads, head_dim;
+    sa2_dtype dtype; /* F32 or BF16 */
+} sa2_kv_cache_view;
+
+size_t sa2_kv_page_bytes(const sa2_stream *s, const sa2_kv_cache_view *cache);
+
+/* Which rows belong to whom. Row r of sequence i is at position first_position[i] + r - rows.offsets[i];
+ * position p of sequence i is in page block_table[i * max_pages + p / page_size]. Host memory. */
+typedef struct sa2_paged_rows {
+    sa2_rows rows;
+    const int32_t *first_position; /* [n] */
+    const int32_t *block_table;    /* [n, max_pages] */
+    int max_pages;
+} sa2_paged_rows;
+
+/* Writes k, v [rows, kv_heads, d] (dtype of the cache) to their positions. */
+void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
+                  const sa2_paged_rows *where);
+
+/* Causal grouped-query attention over the cache: the query at position p sees keys 0 to p, its own
+ * stored before. Head h of q uses kv head h / (heads / kv_heads).
+ *   y, q [rows, heads, d], dtype of the cache. The result of a row depends on its position and
+ *   keys alone: not on other rows, on how rows are cut into calls, nor on which pages hold the keys. */
+void sa2_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q, const sa2_kv_cache_view *cache,
+                         const sa2_paged_rows *where, float scale);
+
+/* ---- rows and elements: embedding.c, elementwise.c, pool.c ---- */
+
+/* y[r] = table[ids[r]]: y [rows, n] f32 or bf16, table [count, n] f32 or bf16, ids i32 [rows] in [0, count). */
+void sa2_embedding(sa2_stream *s, sa2_tensor y, sa2_tensor table, sa2_tensor ids);
+
+/* y[rows[r]] = x[r]: x [n, c], rows i32 [n] in y, y and x f32 or bf16. */
+void sa2_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows);
+
+/* y = x, converted; same shape, any strides. */
+void sa2_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x);
+
+/* y = a + b. b has the shape of a, or one row less dimension: [c], added to every row. f32 or bf16 each. */
+void sa2_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b);
+
+/* y = activation(x); alpha [c] for SA2_ACT_SNAKE, else absent. */
+void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation, float slope,
+                  sa2_tensor alpha);
+
+/* Mean of every `kernel` rows, stride `kernel`, a trailing rest dropped, in each sequence:
+ * y [sum of floor(len / kernel), c], x [rows, c]. */
+void sa2_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int kernel);
+
+/* ---- spectra: stft.c ---- */
+
+/* From a product with a basis: z [frames, 2 bins], real parts then imaginary parts, f32.
+ * y [frames, bins] = re^2 + im^2, or with magnitude sqrt(re^2 + im^2 + eps). */
+void sa2_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps);
+
+typedef enum sa2_log_kind { SA2_LOG_E, SA2_LOG_10 } sa2_log_kind;
+
+/* y = log(max(y, floor)), in place, f32. */
+void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor);
+
+/* In each sequence: y = (max(y, largest - range) + shift) * scale, in place, f32 (Whisper's log-mel). */
+void sa2_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range, float shift,
+                        float scale);
+
+#endif
