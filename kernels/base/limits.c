@@ -1,0 +1,31 @@
+#include "kernels/base/limits.h"
+
+static const sa2_limit limits[] = {
+    {"length of a sound", SA2_LIMIT_SOUND_SECONDS, "s"},
+    {"channels of a sound", SA2_LIMIT_SOUND_CHANNELS, ""},
+    {"sample rate of a sound", SA2_LIMIT_SOUND_RATE_HZ, "Hz"},
+    {"text for each position of the model", SA2_LIMIT_TEXT_BYTES_PER_POSITION, "bytes"},
+    {"messages in a request", SA2_LIMIT_MESSAGES, ""},
+    {"size of a request", SA2_LIMIT_REQUEST_BYTES, "bytes"},
+    {"depth of JSON", SA2_LIMIT_JSON_DEPTH, ""},
+    {"header of a safetensors file", SA2_LIMIT_SAFETENSORS_HEADER_BYTES, "bytes"},
+    {"tensors of a model", SA2_LIMIT_TENSORS, ""},
+    {"name of a tensor", SA2_LIMIT_TENSOR_NAME_BYTES, "bytes"},
+    {"shards of a model", SA2_LIMIT_SHARDS, ""},
+    {"size of a configuration file", SA2_LIMIT_CONFIG_BYTES, "bytes"},
+    {"size of a tokenizer file", SA2_LIMIT_TOKENIZER_BYTES, "bytes"},
+    {"entries of a vocabulary", SA2_LIMIT_VOCAB, ""},
+    {"width of a layer", SA2_LIMIT_WIDTH, ""},
+    {"layers", SA2_LIMIT_LAYERS, ""},
+    {"heads", SA2_LIMIT_HEADS, ""},
+    {"size of a head", SA2_LIMIT_HEAD_DIM, ""},
+    {"positions of a model", SA2_LIMIT_POSITIONS, ""},
+    {"mel bands", SA2_LIMIT_MEL_BINS, ""},
+    {"size of a convolution kernel", SA2_LIMIT_KERNEL, ""},
+};
+
+const sa2_limit *sa2_limits(size_t *n)
+{
+    *n = sizeof limits / sizeof limits[0];
+    return limits;
+}

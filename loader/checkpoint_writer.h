@@ -1,0 +1,28 @@
+/* checkpoint_writer.h - writes the release folder of a preset with synthetic weights.
+ *
+ * The files are those of a release: config.json, safetensors shards with their index, the six
+ * tokenizer files. Weights are made piece by piece, so memory stays at a few MB whatever the preset.
+ */
+#ifndef SA2_LOADER_CHECKPOINT_WRITER_H
+#define SA2_LOADER_CHECKPOINT_WRITER_H
+
+#include <stdint.h>
+
+#include "kernels/base/status.h"
+#include "loader/preset.h"
+
+typedef struct sa2_checkpoint_options {
+    uint64_t seed;
+    const char *tokenizer; /* folder whose tokenizer files are copied, or NULL: made by rule */
+    int64_t shard_bytes;   /* a shard is closed before it grows beyond; 0: 5,000,000,000 */
+    int n_threads;         /* that make values; 0: 1 */
+    void (*progress)(void *context, int64_t done_bytes, int64_t total_bytes); /* or NULL */
+    void *context;
+} sa2_checkpoint_options;
+
+/* Writes `folder`, which must not exist or be empty; nothing is left of it after a failure.
+ * Errors: SA2_ERR_ARG not empty; SA2_ERR_IO with the file (disk full, no permission). */
+sa2_status sa2_checkpoint_write(const char *folder, const sa2_preset *preset,
+                                const sa2_checkpoint_options *options, sa2_error *err);
+
+#endif

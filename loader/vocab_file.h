@@ -1,0 +1,56 @@
+/* vocab_file.h - the tokenizer files of a checkpoint as plain arrays.
+ *
+ * tokenizer.json is preferred; vocab.json and merges.txt serve where it is missing. Added tokens: the
+ * flags of tokenizer_config.json (added_tokens_decoder) win over tokenizer.json, and both over
+ * added_tokens.json. All strings are UTF-8; entries and merges are in byte-level symbols, as in the files.
+ */
+#ifndef SA2_LOADER_VOCAB_FILE_H
+#define SA2_LOADER_VOCAB_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/base/status.h"
+
+typedef struct sa2_vocab_entry {
+    const char *symbols;
+    int32_t id;
+} sa2_vocab_entry;
+
+typedef struct sa2_vocab_merge {
+    const char *left, *right;
+} sa2_vocab_merge;
+
+typedef struct sa2_vocab_added {
+    int32_t id;
+    const char *content;
+    bool special;
+} sa2_vocab_added;
+
+/* Everything belongs to the struct. Read-only after loading, so any number of threads may read. */
+typedef struct sa2_vocab_file {
+    int n_vocab;
+    sa2_vocab_entry *vocab; /* by rising id */
+    int n_merges;
+    sa2_vocab_merge *merges; /* in rank order */
+    int n_added;
+    sa2_vocab_added *added; /* by rising id */
+    const char *eos;        /* content of the token, or NULL */
+    const char *pad;
+    void *text; /* where the strings lie */
+} sa2_vocab_file;
+
+/* Reads the files of a folder.
+ * Errors, all in one report with file and key: SA2_ERR_IO neither form is there; SA2_ERR_FORMAT not
+ * JSON, an id twice or outside [0, 2^22), a merge whose parts or result are no entries, an added token
+ * with two ids; SA2_ERR_LIMIT above limits.h. */
+sa2_status sa2_vocab_file_load(sa2_vocab_file *vocab, const char *folder, sa2_error *err);
+
+/* From the text of a tokenizer.json alone; `origin` stands for the path. */
+sa2_status sa2_vocab_file_parse(sa2_vocab_file *vocab, const char *text, size_t bytes,
+                                const char *origin, sa2_error *err);
+
+void sa2_vocab_file_destroy(sa2_vocab_file *vocab); /* zeroed is fine */
+
+#endif
