@@ -13,11 +13,13 @@ typedef struct sa2_backend sa2_backend;
 typedef struct sa2_backend_options {
     const char *device; /* "auto" (or NULL), "cpu" */
     int n_threads;      /* 0: all processors this process may use */
-    const char *isa;    /* "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
+    const char *
+        isa; /* "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
 } sa2_backend_options;
 
 /* Errors: SA2_ERR_UNSUPPORTED for a device or instruction set that is not here, with those that are. */
-sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *options, sa2_error *err);
+sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *options,
+                            sa2_error *err);
 void sa2_backend_close(sa2_backend *backend); /* NULL is fine */
 
 const char *sa2_backend_device(const sa2_backend *backend); /* "cpu" */
@@ -25,11 +27,13 @@ const char *sa2_backend_isa(const sa2_backend *backend);    /* the one chosen */
 int sa2_backend_threads(const sa2_backend *backend);
 
 /* An arena over memory of the device. */
-sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes, sa2_error *err);
+sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes,
+                                    sa2_error *err);
 void sa2_backend_arena_destroy(sa2_backend *backend, sa2_arena *arena);
 
 /* A queue of ops. `scratch_bytes` is what its largest op may use for itself (sa2_*_scratch_bytes below). */
-sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratch_bytes, sa2_error *err);
+sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratch_bytes,
+                             sa2_error *err);
 void sa2_stream_destroy(sa2_stream *s);
 
 /* Waits for all ops; the first failure since the last call, which it clears. */
@@ -41,10 +45,10 @@ void sa2_upload(sa2_stream *s, sa2_tensor dst, const void *src);
 void sa2_download(sa2_stream *s, void *dst, sa2_tensor src);
 
 /* Scratch of one call of the ops that need any. */
-size_t sa2_conv1d_scratch_bytes(sa2_dtype x, int64_t x_rows, int64_t in, int n_sequences, int pad_left,
-                                int pad_right);
-size_t sa2_conv_transpose1d_scratch_bytes(int64_t x_rows, int64_t in, int64_t out, int n_sequences, int kernel,
-                                          int stride);
+size_t sa2_conv1d_scratch_bytes(sa2_dtype x, int64_t x_rows, int64_t in, int n_sequences,
+                                int pad_left, int pad_right);
+size_t sa2_conv_transpose1d_scratch_bytes(int64_t x_rows, int64_t in, int64_t out, int n_sequences,
+                                          int kernel, int stride);
 size_t sa2_conv2d_scratch_bytes(int64_t frames, int64_t bins, int64_t in);
 size_t sa2_attention_scratch_bytes(int64_t q_rows, int heads, int head_dim, int64_t longest_keys);
 

@@ -38,7 +38,7 @@ typedef enum sa2_activation {
 /* A weight [rows, cols] = [out, in] in the order in which the backend's product reads it. Opaque
  * but for its sizes; one layout serves one row of activations and many alike. */
 typedef struct sa2_matrix {
-    void *data; /* memory of the backend, owned by the model's arena */
+    void *data;      /* memory of the backend, owned by the model's arena */
     sa2_dtype dtype; /* F32 or BF16 */
     int64_t rows, cols;
 } sa2_matrix;
@@ -56,10 +56,10 @@ void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_
 /* ---- products: linear.c ---- */
 
 typedef struct sa2_linear_args {
-    sa2_tensor y;         /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
-    sa2_tensor x;         /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
-    const sa2_matrix *w;  /* [n, k]. x bf16 needs w bf16; x f32 takes both and multiplies in f32 */
-    sa2_tensor bias;      /* [n] or absent */
+    sa2_tensor y;        /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
+    sa2_tensor x;        /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
+    const sa2_matrix *w; /* [n, k]. x bf16 needs w bf16; x f32 takes both and multiplies in f32 */
+    sa2_tensor bias;     /* [n] or absent */
     sa2_activation activation;
     float slope;          /* of SA2_ACT_LEAKY */
     bool swiglu;          /* y = silu(gate) * up, w written by sa2_matrix_write_swiglu() */
@@ -80,17 +80,18 @@ typedef struct sa2_rows {
 } sa2_rows;
 
 typedef struct sa2_conv1d_args {
-    sa2_tensor y;        /* [sum of out lengths, out] f32 or bf16 */
-    sa2_tensor x;        /* [rows, in], the dtype rules of sa2_linear */
-    sa2_rows sequences;  /* of x; y has floor((len + pads - dilation (kernel - 1) - 1) / stride) + 1 each */
+    sa2_tensor y; /* [sum of out lengths, out] f32 or bf16 */
+    sa2_tensor x; /* [rows, in], the dtype rules of sa2_linear */
+    sa2_rows
+        sequences; /* of x; y has floor((len + pads - dilation (kernel - 1) - 1) / stride) + 1 each */
     const sa2_matrix *w; /* [out, kernel * in], tap by tap: column k * in + i */
     sa2_tensor bias;     /* [out] or absent */
     int kernel, stride, dilation, pad_left, pad_right;
-    sa2_tensor history;         /* [n, pad_left, in] f32 rows before each sequence; absent: zeros */
-    sa2_activation input;       /* applied to x as it is read, not to padding or history */
-    float input_slope;          /* of SA2_ACT_LEAKY */
-    sa2_tensor input_alpha;     /* [in], of SA2_ACT_SNAKE */
-    sa2_activation activation;  /* of the result */
+    sa2_tensor history;        /* [n, pad_left, in] f32 rows before each sequence; absent: zeros */
+    sa2_activation input;      /* applied to x as it is read, not to padding or history */
+    float input_slope;         /* of SA2_ACT_LEAKY */
+    sa2_tensor input_alpha;    /* [in], of SA2_ACT_SNAKE */
+    sa2_activation activation; /* of the result */
     float slope;
     bool accumulate;            /* y += gate * ..., y f32 */
     sa2_tensor gate, gate_rows; /* as in sa2_linear */
@@ -131,8 +132,8 @@ void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a);
 
 /* y[t, c] = x[t, c] + sum_k w[c, k] x[t + k - pad_left, c] in each sequence, zeros outside: FSMN memory.
  * y, x [rows, channels] f32, y not x; w [channels, kernel] f32. */
-void sa2_depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor w, sa2_rows sequences,
-                          int pad_left);
+void sa2_depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor w,
+                          sa2_rows sequences, int pad_left);
 
 /* ---- norms: rms_norm.c, layer_norm.c ---- */
 
@@ -162,16 +163,17 @@ void sa2_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta);
 /* ---- attention: attention.c, kv_store.c, attention_paged.c ---- */
 
 typedef struct sa2_attention_args {
-    sa2_tensor y;             /* [q rows, heads, d] f32 or bf16 */
-    sa2_tensor q;             /* [q rows, heads, d]; q, k, v of one dtype, f32 or bf16 */
-    sa2_tensor k, v;          /* [k rows, heads, d] */
-    sa2_rows queries, keys;   /* as many sequences in both */
-    const int32_t *n_visible; /* host [n]: keys of sequence i that are seen, the first ones; NULL: all */
+    sa2_tensor y;           /* [q rows, heads, d] f32 or bf16 */
+    sa2_tensor q;           /* [q rows, heads, d]; q, k, v of one dtype, f32 or bf16 */
+    sa2_tensor k, v;        /* [k rows, heads, d] */
+    sa2_rows queries, keys; /* as many sequences in both */
+    const int32_t
+        *n_visible; /* host [n]: keys of sequence i that are seen, the first ones; NULL: all */
     float scale;
     /* Relative positions (Dai et al. 2019, eq. 5): score = ((q + u) k + (q + w) r[distance]) * scale,
      * distance = first_position + query index - key index. Absent: plain. */
-    sa2_tensor u, w;               /* f32 [heads, d] */
-    sa2_tensor r;                  /* [2 reach - 1, heads, d], dtype of q; row reach - 1 is distance 0, rising */
+    sa2_tensor u, w; /* f32 [heads, d] */
+    sa2_tensor r;    /* [2 reach - 1, heads, d], dtype of q; row reach - 1 is distance 0, rising */
     const int32_t *first_position; /* host [n]: place of the first query among the keys */
 } sa2_attention_args;
 

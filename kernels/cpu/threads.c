@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-enum { MAX_THREADS = 256, SPINS = 4000 /* some 10 us of pauses: longer than the gap between two ops */ };
+enum {
+    MAX_THREADS = 256,
+    SPINS = 4000 /* some 10 us of pauses: longer than the gap between two ops */
+};
 
 typedef struct worker {
     struct sa2_threads *team;

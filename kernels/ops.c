@@ -1,0 +1,568 @@
+#include "kernels/ops.h"
+
+#include <stdio.h>
+
+#include "kernels/stream.h"
+
+/* Shapes are judged here, once for all backends. A check returns NULL or what is wrong. */
+
+enum { MAX_NAMED = 8 };
+
+typedef struct named {
+    const char *name;
+    const sa2_tensor *x;
+} named;
+
+/* Marks the stream: "op: what: y f32 [7, 8], x f32 [7, 9]". */
+static void refuse(sa2_stream *s, const char *op, const char *what, int n, const named *tensors)
+{
+    char shapes[1024] = "";
+    size_t used = 0;
+    for (int i = 0; i < n && used < sizeof shapes; i++) {
+        char one[96];
+        if (tensors[i].x->data == NULL)
+            continue;
+        int wrote = snprintf(shapes + used, sizeof shapes - used, "%s%s %s", used > 0 ? ", " : "",
+                             tensors[i].name, sa2_tensor_describe(tensors[i].x, one, sizeof one));
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+    s->status = sa2_fail(&s->error, SA2_ERR_ARG, "%s: %s: %s", op, what, shapes);
+}
+
+static bool is_float(const sa2_tensor *x)
+{
+    return x->dtype == SA2_F32 || x->dtype == SA2_BF16;
+}
+
+static bool absent(const sa2_tensor *x)
+{
+    return x->data == NULL;
+}
+
+static bool is_vector(const sa2_tensor *x, int64_t n)
+{
+    return x->dtype == SA2_F32 && x->ndim == 1 && x->shape[0] == n;
+}
+
+static bool is_vector_or_absent(const sa2_tensor *x, int64_t n)
+{
+    return absent(x) || is_vector(x, n);
+}
+
+static bool is_ids(const sa2_tensor *x, int64_t n)
+{
+    return x->dtype == SA2_I32 && x->ndim == 1 && x->shape[0] == n;
+}
+
+static int64_t last(const sa2_tensor *x)
+{
+    return x->shape[x->ndim - 1];
+}
+
+/* A table [n], or [g, n] with the row of each of `rows` in `which`. */
+static bool is_table(const sa2_tensor *table, const sa2_tensor *which, int64_t rows, int64_t n)
+{
+    if (absent(table))
+        return absent(which);
+    if (table->dtype != SA2_F32 || last(table) != n || table->ndim > 2)
+        return false;
+    return absent(which) ? table->ndim == 1 || table->shape[0] == 1
+                         : table->ndim == 2 && is_ids(which, rows);
+}
+
+static bool are_sequences(sa2_rows sequences, int64_t rows)
+{
+    if (sequences.n < 1 || sequences.offsets == NULL || sequences.offsets[0] != 0 ||
+        sequences.offsets[sequences.n] != rows)
+        return false;
+    for (int i = 0; i < sequences.n; i++)
+        if (sequences.offsets[i + 1] < sequences.offsets[i])
+            return false;
+    return true;
+}
+
+/* ---- weight matrices ---- */
+
+size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols)
+{
+    return s->ops->matrix_bytes(dtype, rows, cols);
+}
+
+void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (src.ndim != 2 || !is_float(&src) || src.shape[1] != w->cols || first < 0 ||
+        src.shape[0] > w->rows - first)
+        refuse(s, "matrix_write", "rows do not fit the matrix", 1, (named[]){{"src", &src}});
+    else
+        s->status = s->ops->matrix_write(s, w, first, src, &s->error);
+}
+
+void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_tensor up)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (!sa2_tensor_same_shape(&gate, &up) || gate.ndim != 2 || !is_float(&gate) ||
+        gate.dtype != up.dtype || gate.shape[1] != w->cols || 2 * gate.shape[0] != w->rows)
+        refuse(s, "matrix_write_swiglu", "gate and up do not fill the matrix", 2,
+               (named[]){{"gate", &gate}, {"up", &up}});
+    else
+        s->status = s->ops->matrix_write_swiglu(s, w, gate, up, &s->error);
+}
+
+void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, int stride)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (src.ndim != 3 || src.dtype != SA2_F32 || stride < 1 || w->rows != stride * src.shape[1] ||
+        w->cols != (src.shape[2] + stride - 1) / stride * src.shape[0])
+        refuse(s, "matrix_write_transpose", "[in, out, kernel] does not fill the matrix", 1,
+               (named[]){{"src", &src}});
+    else
+        s->status = s->ops->matrix_write_transpose(s, w, src, stride, &s->error);
+}
+
+/* ---- products ---- */
+
+/* What x, w and y may be together: bf16 by bf16, or f32 by either. */
+static bool product_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
+{
+    return is_float(x) && is_float(y) && (x->dtype == SA2_F32 || w->dtype == SA2_BF16);
+}
+
+void sa2_linear(sa2_stream *s, sa2_linear_args a)
+{
+    if (s->status != SA2_OK)
+        return;
+    const named shapes[] = {{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}, {"gate", &a.gate}};
+    int64_t n = a.swiglu ? a.w->rows / 2 : a.w->rows;
+    const char *wrong = NULL;
+    if (a.y.ndim != 2 || a.x.ndim != 2 || a.x.shape[1] != a.w->cols || a.y.shape[1] != n ||
+        a.y.shape[0] != a.x.shape[0])
+        wrong = "y [rows, n], x [rows, k] and w [n, k] expected";
+    else if (!product_types(&a.y, &a.x, a.w))
+        wrong = "dtypes do not go together";
+    else if (!is_vector_or_absent(&a.bias, a.w->rows))
+        wrong = "bias f32 [n] expected";
+    else if (!is_table(&a.gate, &a.gate_rows, a.y.shape[0], n))
+        wrong = "gate f32 [n], or [g, n] with gate_rows, expected";
+    else if (a.accumulate && a.y.dtype != SA2_F32)
+        wrong = "accumulation needs y in f32";
+    else if (a.swiglu && (a.activation != SA2_ACT_NONE || a.accumulate || !absent(&a.gate)))
+        wrong = "swiglu goes alone";
+    else if (a.activation == SA2_ACT_SNAKE)
+        wrong = "snake is not an epilogue";
+    if (wrong != NULL)
+        refuse(s, "linear", wrong, 4, shapes);
+    else if (a.y.shape[0] > 0)
+        s->status = s->ops->linear(s, &a, &s->error);
+}
+
+/* ---- convolutions ---- */
+
+static int64_t conv_length(int64_t rows, const sa2_conv1d_args *a)
+{
+    int64_t room = rows + a->pad_left + a->pad_right - (int64_t)a->dilation * (a->kernel - 1) - 1;
+    return room < 0 ? 0 : room / a->stride + 1;
+}
+
+static const char *judge_conv1d(const sa2_conv1d_args *a)
+{
+    if (a->kernel < 1 || a->stride < 1 || a->dilation < 1 || a->pad_left < 0 || a->pad_right < 0)
+        return "kernel, stride and dilation from 1, pads from 0 expected";
+    if (a->y.ndim != 2 || a->x.ndim != 2 || a->y.shape[1] != a->w->rows ||
+        a->x.shape[1] * a->kernel != a->w->cols)
+        return "y [., out], x [., in] and w [out, kernel * in] expected";
+    if (!product_types(&a->y, &a->x, a->w))
+        return "dtypes do not go together";
+    if (!are_sequences(a->sequences, a->x.shape[0]))
+        return "offsets do not cover x";
+    int64_t rows = 0;
+    for (int i = 0; i < a->sequences.n; i++)
+        rows += conv_length(a->sequences.offsets[i + 1] - a->sequences.offsets[i], a);
+    if (rows != a->y.shape[0])
+        return "y has not as many rows as the convolution gives";
+    if (!absent(&a->history) &&
+        (a->history.dtype != SA2_F32 || a->history.ndim != 3 ||
+         a->history.shape[0] != a->sequences.n || a->history.shape[1] != a->pad_left ||
+         a->history.shape[2] != a->x.shape[1]))
+        return "history f32 [n, pad_left, in] expected";
+    if ((a->input == SA2_ACT_SNAKE) != !absent(&a->input_alpha) ||
+        !is_vector_or_absent(&a->input_alpha, a->x.shape[1]))
+        return "snake takes alpha [in], nothing else does";
+    if (!is_vector_or_absent(&a->bias, a->w->rows))
+        return "bias f32 [out] expected";
+    if (!is_table(&a->gate, &a->gate_rows, a->y.shape[0], a->w->rows))
+        return "gate f32 [out], or [g, out] with gate_rows, expected";
+    if (a->accumulate && a->y.dtype != SA2_F32)
+        return "accumulation needs y in f32";
+    return NULL;
+}
+
+void sa2_conv1d(sa2_stream *s, sa2_conv1d_args a)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *wrong = judge_conv1d(&a);
+    if (wrong != NULL)
+        refuse(s, "conv1d", wrong, 5,
+               (named[]){{"y", &a.y},
+                         {"x", &a.x},
+                         {"bias", &a.bias},
+                         {"history", &a.history},
+                         {"gate", &a.gate}});
+    else if (a.y.shape[0] > 0)
+        s->status = s->ops->conv1d(s, &a, &s->error);
+}
+
+void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *wrong = NULL;
+    if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.kernel < a.stride)
+        wrong = "stride from 1, kernel from stride, pad from 0 expected";
+    else if (a.y.ndim != 2 || a.x.ndim != 2 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
+             a.w->rows != a.stride * a.y.shape[1] ||
+             a.w->cols != (a.kernel + a.stride - 1) / a.stride * a.x.shape[1])
+        wrong = "y f32 [., out], x f32 [., in] and w by phases expected";
+    else if (!are_sequences(a.sequences, a.x.shape[0]))
+        wrong = "offsets do not cover x";
+    else if (!is_vector_or_absent(&a.bias, a.y.shape[1]))
+        wrong = "bias f32 [out] expected";
+    else {
+        int64_t rows = 0;
+        for (int i = 0; i < a.sequences.n; i++) {
+            int64_t length = a.sequences.offsets[i + 1] - a.sequences.offsets[i];
+            int64_t out = (length - 1) * a.stride - 2 * a.pad + a.kernel;
+            rows += length > 0 && out > 0 ? out : 0;
+        }
+        if (rows != a.y.shape[0])
+            wrong = "y has not as many rows as the convolution gives";
+    }
+    if (wrong != NULL)
+        refuse(s, "conv_transpose1d", wrong, 3,
+               (named[]){{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}});
+    else if (a.y.shape[0] > 0)
+        s->status = s->ops->conv_transpose1d(s, &a, &s->error);
+}
+
+void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *wrong = NULL;
+    if ((a.kernel != 1 && a.kernel != 3) || a.stride < 1)
+        wrong = "kernel 1 or 3, stride from 1 expected";
+    else if (a.y.ndim != 3 || a.x.ndim != 3 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
+             !sa2_tensor_is_dense(&a.y) || !sa2_tensor_is_dense(&a.x) ||
+             a.y.shape[0] != a.x.shape[0] || a.x.shape[1] < 1 ||
+             a.y.shape[1] != (a.x.shape[1] - 1) / a.stride + 1 || a.w->rows != a.y.shape[2] ||
+             a.w->cols != (int64_t)a.kernel * a.kernel * a.x.shape[2])
+        wrong = "y f32 [T, F', out], x f32 [T, F, in] and w [out, kernel * kernel * in] expected";
+    else if (!is_vector_or_absent(&a.bias, a.w->rows))
+        wrong = "bias f32 [out] expected";
+    if (wrong != NULL)
+        refuse(s, "conv2d", wrong, 3, (named[]){{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}});
+    else if (a.y.shape[0] > 0)
+        s->status = s->ops->conv2d(s, &a, &s->error);
+}
+
+void sa2_depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor w,
+                          sa2_rows sequences, int pad_left)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.ndim != 2 || !sa2_tensor_same_shape(&y, &x) || y.data == x.data || y.dtype != SA2_F32 ||
+        x.dtype != SA2_F32 || w.dtype != SA2_F32 || w.ndim != 2 || w.shape[0] != x.shape[1] ||
+        pad_left < 0 || pad_left >= w.shape[1] || !are_sequences(sequences, x.shape[0]))
+        refuse(s, "depthwise_memory", "y, x f32 [rows, c] apart, w f32 [c, kernel] expected", 3,
+               (named[]){{"y", &y}, {"x", &x}, {"w", &w}});
+    else
+        s->status = s->ops->depthwise_memory(s, y, x, w, sequences, pad_left, &s->error);
+}
+
+/* ---- norms and positions ---- */
+
+void sa2_rms_norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, float eps)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (!sa2_tensor_same_shape(&y, &x) || !is_float(&x) || !is_float(&y) ||
+        !is_vector(&weight, last(&x)))
+        refuse(s, "rms_norm", "y, x [rows, hidden] and weight f32 [hidden] expected", 3,
+               (named[]){{"y", &y}, {"x", &x}, {"weight", &weight}});
+    else
+        s->status = s->ops->rms_norm(s, y, x, weight, eps, &s->error);
+}
+
+void sa2_layer_norm(sa2_stream *s, sa2_layer_norm_args a)
+{
+    if (s->status != SA2_OK)
+        return;
+    int64_t n = last(&a.x);
+    const char *wrong = NULL;
+    if (!sa2_tensor_same_shape(&a.y, &a.x) || !is_float(&a.x) || !is_float(&a.y))
+        wrong = "y and x of one shape, f32 or bf16, expected";
+    else if (!is_vector_or_absent(&a.weight, n) || !is_vector_or_absent(&a.bias, n) ||
+             absent(&a.weight) != absent(&a.bias))
+        wrong = "weight and bias f32 [n], or neither, expected";
+    else if (absent(&a.scale) != absent(&a.shift) ||
+             !is_table(&a.scale, &a.table_rows, a.x.shape[0], n) ||
+             (!absent(&a.shift) && !sa2_tensor_same_shape(&a.scale, &a.shift)))
+        wrong = "scale and shift f32 [n], or [g, n] with table_rows, expected";
+    if (wrong != NULL)
+        refuse(s, "layer_norm", wrong, 6,
+               (named[]){{"y", &a.y},
+                         {"x", &a.x},
+                         {"weight", &a.weight},
+                         {"bias", &a.bias},
+                         {"scale", &a.scale},
+                         {"shift", &a.shift}});
+    else
+        s->status = s->ops->layer_norm(s, &a, &s->error);
+}
+
+void sa2_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (x.ndim != 3 || !is_float(&x) || x.shape[2] % 2 != 0 || !is_ids(&positions, x.shape[0]))
+        refuse(s, "rope", "x [rows, heads, even d] and positions i32 [rows] expected", 2,
+               (named[]){{"x", &x}, {"positions", &positions}});
+    else
+        s->status = s->ops->rope(s, x, positions, theta, &s->error);
+}
+
+/* ---- attention ---- */
+
+static const char *judge_attention(const sa2_attention_args *a)
+{
+    if (a->y.ndim != 3 || a->q.ndim != 3 || a->k.ndim != 3 || !is_float(&a->y) ||
+        !is_float(&a->q) || !sa2_tensor_same_shape(&a->y, &a->q) ||
+        !sa2_tensor_same_shape(&a->k, &a->v) || a->k.dtype != a->q.dtype ||
+        a->v.dtype != a->q.dtype || a->k.shape[1] != a->q.shape[1] ||
+        a->k.shape[2] != a->q.shape[2])
+        return "y, q [rows, heads, d] and k, v [keys, heads, d] of one dtype expected";
+    if (a->queries.n != a->keys.n || !are_sequences(a->queries, a->q.shape[0]) ||
+        !are_sequences(a->keys, a->k.shape[0]))
+        return "offsets do not cover queries and keys";
+    bool relative = !absent(&a->r);
+    if (absent(&a->u) == relative || absent(&a->w) == relative ||
+        (relative && a->first_position == NULL))
+        return "u, w, r and first_position come together";
+    for (int i = 0; i < a->queries.n; i++) {
+        int n_queries = a->queries.offsets[i + 1] - a->queries.offsets[i];
+        int n_keys = a->keys.offsets[i + 1] - a->keys.offsets[i];
+        if (a->n_visible != NULL && (a->n_visible[i] < 0 || a->n_visible[i] > n_keys))
+            return "more visible keys than keys";
+        int64_t reach = relative ? (a->r.shape[0] + 1) / 2 : 0;
+        if (relative && (a->first_position[i] < 0 || a->first_position[i] + n_queries > reach ||
+                         n_keys > reach))
+            return "distances beyond the table r";
+    }
+    if (relative && (a->u.dtype != SA2_F32 || a->w.dtype != SA2_F32 || a->u.ndim != 2 ||
+                     a->r.ndim != 3 || !sa2_tensor_same_shape(&a->u, &a->w) ||
+                     a->r.dtype != a->q.dtype || a->r.shape[0] % 2 == 0 ||
+                     a->u.shape[0] != a->q.shape[1] || a->u.shape[1] != a->q.shape[2] ||
+                     a->r.shape[1] != a->q.shape[1] || a->r.shape[2] != a->q.shape[2]))
+        return "u, w f32 [heads, d] and r [2 reach - 1, heads, d] expected";
+    return NULL;
+}
+
+void sa2_attention(sa2_stream *s, sa2_attention_args a)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *wrong = judge_attention(&a);
+    if (wrong != NULL)
+        refuse(s, "attention", wrong, 7,
+               (named[]){{"y", &a.y},
+                         {"q", &a.q},
+                         {"k", &a.k},
+                         {"v", &a.v},
+                         {"u", &a.u},
+                         {"w", &a.w},
+                         {"r", &a.r}});
+    else
+        s->status = s->ops->attention(s, &a, &s->error);
+}
+
+size_t sa2_kv_page_bytes(const sa2_stream *s, const sa2_kv_cache_view *cache)
+{
+    return s->ops->kv_page_bytes(cache);
+}
+
+static const char *judge_paged(const sa2_kv_cache_view *cache, const sa2_paged_rows *where,
+                               int64_t rows)
+{
+    if (cache->page_size < 16 || cache->page_size % 16 != 0)
+        return "a page size that is a multiple of 16 expected";
+    if (!are_sequences(where->rows, rows))
+        return "offsets do not cover the rows";
+    for (int i = 0; i < where->rows.n; i++) {
+        int64_t end =
+            (int64_t)where->first_position[i] + where->rows.offsets[i + 1] - where->rows.offsets[i];
+        int64_t pages = (end + cache->page_size - 1) / cache->page_size;
+        if (where->first_position[i] < 0 || pages > where->max_pages)
+            return "a position outside its block table";
+        for (int64_t p = 0; p < pages; p++) {
+            int32_t page = where->block_table[(int64_t)i * where->max_pages + p];
+            if (page < 0 || page >= cache->n_pages)
+                return "a page outside the cache";
+        }
+    }
+    return NULL;
+}
+
+void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
+                  const sa2_paged_rows *where)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *wrong = NULL;
+    if (k.ndim != 3 || !sa2_tensor_same_shape(&k, &v) || k.dtype != cache->dtype ||
+        v.dtype != cache->dtype || k.shape[1] != cache->kv_heads || k.shape[2] != cache->head_dim)
+        wrong = "k, v [rows, kv_heads, d] in the cache's dtype expected";
+    else
+        wrong = judge_paged(cache, where, k.shape[0]);
+    if (wrong != NULL)
+        refuse(s, "kv_store", wrong, 2, (named[]){{"k", &k}, {"v", &v}});
+    else
+        s->status = s->ops->kv_store(s, cache, k, v, where, &s->error);
+}
+
+void sa2_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q, const sa2_kv_cache_view *cache,
+                         const sa2_paged_rows *where, float scale)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *wrong = NULL;
+    if (q.ndim != 3 || !sa2_tensor_same_shape(&y, &q) || q.dtype != cache->dtype ||
+        y.dtype != cache->dtype || q.shape[1] % cache->kv_heads != 0 ||
+        q.shape[2] != cache->head_dim)
+        wrong = "y, q [rows, heads, d] in the cache's dtype expected";
+    else
+        wrong = judge_paged(cache, where, q.shape[0]);
+    if (wrong != NULL)
+        refuse(s, "attention_paged", wrong, 2, (named[]){{"y", &y}, {"q", &q}});
+    else
+        s->status = s->ops->attention_paged(s, y, q, cache, where, scale, &s->error);
+}
+
+/* ---- rows and elements ---- */
+
+void sa2_embedding(sa2_stream *s, sa2_tensor y, sa2_tensor table, sa2_tensor ids)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.ndim != 2 || table.ndim != 2 || !is_float(&y) || !is_float(&table) ||
+        y.shape[1] != table.shape[1] || !is_ids(&ids, y.shape[0]))
+        refuse(s, "embedding", "y [rows, n], table [count, n] and ids i32 [rows] expected", 3,
+               (named[]){{"y", &y}, {"table", &table}, {"ids", &ids}});
+    else
+        s->status = s->ops->embedding(s, y, table, ids, &s->error);
+}
+
+void sa2_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.ndim != 2 || x.ndim != 2 || !is_float(&y) || !is_float(&x) || y.shape[1] != x.shape[1] ||
+        !is_ids(&rows, x.shape[0]))
+        refuse(s, "scatter_rows", "y [., c], x [n, c] and rows i32 [n] expected", 3,
+               (named[]){{"y", &y}, {"x", &x}, {"rows", &rows}});
+    else if (x.shape[0] > 0)
+        s->status = s->ops->scatter_rows(s, y, x, rows, &s->error);
+}
+
+void sa2_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (!sa2_tensor_same_shape(&y, &x) || !is_float(&y) || !is_float(&x))
+        refuse(s, "copy", "y and x of one shape, f32 or bf16, expected", 2,
+               (named[]){{"y", &y}, {"x", &x}});
+    else
+        s->status = s->ops->copy(s, y, x, &s->error);
+}
+
+void sa2_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b)
+{
+    if (s->status != SA2_OK)
+        return;
+    bool row = b.ndim == 1 && a.ndim == 2 && b.shape[0] == a.shape[1];
+    if (!sa2_tensor_same_shape(&y, &a) || (!row && !sa2_tensor_same_shape(&a, &b)) ||
+        !is_float(&y) || !is_float(&a) || !is_float(&b))
+        refuse(s, "add", "y, a of one shape, b the same or [c], expected", 3,
+               (named[]){{"y", &y}, {"a", &a}, {"b", &b}});
+    else
+        s->status = s->ops->add(s, y, a, b, &s->error);
+}
+
+void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation, float slope,
+                  sa2_tensor alpha)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (!sa2_tensor_same_shape(&y, &x) || !is_float(&y) || !is_float(&x) ||
+        (activation == SA2_ACT_SNAKE) == absent(&alpha) || !is_vector_or_absent(&alpha, last(&x)))
+        refuse(s, "activate", "y and x of one shape, alpha f32 [c] for snake, expected", 3,
+               (named[]){{"y", &y}, {"x", &x}, {"alpha", &alpha}});
+    else
+        s->status = s->ops->activate(s, y, x, activation, slope, alpha, &s->error);
+}
+
+void sa2_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int kernel)
+{
+    if (s->status != SA2_OK)
+        return;
+    int64_t rows = 0;
+    bool covered = kernel >= 1 && x.ndim == 2 && are_sequences(sequences, x.shape[0]);
+    for (int i = 0; covered && i < sequences.n; i++)
+        rows += (sequences.offsets[i + 1] - sequences.offsets[i]) / kernel;
+    if (!covered || y.ndim != 2 || y.shape[0] != rows || y.shape[1] != x.shape[1] ||
+        !is_float(&y) || !is_float(&x))
+        refuse(s, "mean_pool", "y [sum of floor(len / kernel), c], x [rows, c] expected", 2,
+               (named[]){{"y", &y}, {"x", &x}});
+    else if (rows > 0)
+        s->status = s->ops->mean_pool(s, y, x, sequences, kernel, &s->error);
+}
+
+/* ---- spectra ---- */
+
+void sa2_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.ndim != 2 || z.ndim != 2 || y.dtype != SA2_F32 || z.dtype != SA2_F32 ||
+        y.shape[0] != z.shape[0] || z.shape[1] != 2 * y.shape[1])
+        refuse(s, "spectrum", "y f32 [frames, bins], z f32 [frames, 2 bins] expected", 2,
+               (named[]){{"y", &y}, {"z", &z}});
+    else
+        s->status = s->ops->spectrum(s, y, z, magnitude, eps, &s->error);
+}
+
+void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.dtype != SA2_F32 || y.ndim != 2 || !(floor > 0.0f))
+        refuse(s, "log_floor", "y f32 [frames, bins] and a floor above 0 expected", 1,
+               (named[]){{"y", &y}});
+    else
+        s->status = s->ops->log_floor(s, y, kind, floor, &s->error);
+}
+
+void sa2_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range, float shift,
+                        float scale)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.dtype != SA2_F32 || y.ndim != 2 || !are_sequences(sequences, y.shape[0]))
+        refuse(s, "clamp_to_range", "y f32 [frames, bins], covered by offsets, expected", 1,
+               (named[]){{"y", &y}});
+    else
+        s->status = s->ops->clamp_to_range(s, y, sequences, range, shift, scale, &s->error);
+}
