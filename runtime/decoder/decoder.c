@@ -1,0 +1,153 @@
+#include "runtime/decoder/decoder.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "runtime/work.h"
+
+static void load_layer(sa2_decoder_layer *layer, const sa2_decoder_config *c, int i, sa2_weights *w)
+{
+    int64_t hidden = c->hidden, q = (int64_t)c->heads * c->head_dim;
+    int64_t kv = (int64_t)c->kv_heads * c->head_dim;
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "model.layers.%d.", i);
+    sa2_decoder_layer l = {0};
+    l.attn_norm = sa2_weights_vector(w, hidden, "%sinput_layernorm.weight", prefix);
+    const sa2_weights_part qkv[] = {{"self_attn.q_proj", q, true},
+                                    {"self_attn.k_proj", kv, true},
+                                    {"self_attn.v_proj", kv, true}};
+    l.qkv = sa2_weights_stack(w, hidden, prefix, 3, qkv, &l.qkv_bias);
+    l.out = sa2_weights_matrix(w, hidden, q, "%sself_attn.o_proj.weight", prefix);
+    l.mlp_norm = sa2_weights_vector(w, hidden, "%spost_attention_layernorm.weight", prefix);
+    l.gate_up = sa2_weights_swiglu(w, c->ffn, hidden, prefix, "mlp.gate_proj", "mlp.up_proj");
+    l.down = sa2_weights_matrix(w, hidden, c->ffn, "%smlp.down_proj.weight", prefix);
+    if (layer != NULL)
+        *layer = l;
+}
+
+void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *c, sa2_weights *w)
+{
+    sa2_decoder d = {.config = *c};
+    d.layers = sa2_weights_host(w, (size_t)c->layers * sizeof *d.layers);
+    d.embedding = sa2_weights_table(w, c->vocab, c->hidden, "model.embed_tokens.weight");
+    sa2_weights_release(w);
+    for (int i = 0; i < c->layers; i++) {
+        load_layer(d.layers != NULL ? &d.layers[i] : NULL, c, i, w);
+        sa2_weights_release(w);
+    }
+    d.norm = sa2_weights_vector(w, c->hidden, "model.norm.weight");
+    d.head = sa2_weights_matrix(w, c->vocab, c->hidden, "lm_head.weight");
+    sa2_weights_release(w);
+    *decoder = d;
+}
+
+/* ---- forward ---- */
+
+typedef struct activations {
+    sa2_tensor x;         /* [rows, hidden] f32: the residual stream */
+    sa2_tensor normed;    /* [rows, hidden] */
+    sa2_tensor qkv;       /* [rows, (heads + 2 kv_heads) head_dim] */
+    sa2_tensor attn;      /* [rows, heads head_dim] */
+    sa2_tensor hidden;    /* [rows, ffn] */
+    sa2_tensor last;      /* [m, hidden] f32: the rows that go on to logits */
+    sa2_tensor last_attn; /* [m, heads head_dim] */
+} activations;
+
+static activations take_activations(sa2_work *work, const sa2_decoder_config *c, sa2_dtype dtype,
+                                    int64_t rows, int64_t logits)
+{
+    int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    return (activations){
+        .x = sa2_work_take(work, SA2_F32, rows, c->hidden),
+        .normed = sa2_work_take(work, dtype, rows, c->hidden),
+        .qkv = sa2_work_take(work, dtype, rows, q + 2 * kv),
+        .attn = sa2_work_take(work, dtype, rows, q),
+        .hidden = sa2_work_take(work, dtype, rows, c->ffn),
+        .last = sa2_work_take(work, SA2_F32, logits, c->hidden),
+        .last_attn = sa2_work_take(work, dtype, logits, q),
+    };
+}
+
+size_t sa2_decoder_work_bytes(const sa2_decoder_config *config, sa2_dtype dtype, int64_t rows,
+                              int64_t logits)
+{
+    sa2_work work = {0};
+    take_activations(&work, config, dtype, rows, logits);
+    return work.bytes;
+}
+
+/* x = embeddings, with rows of sound where the prompt has sound. */
+static void run_embedding(sa2_stream *s, const sa2_decoder *d, sa2_tensor x,
+                          const sa2_decoder_batch *batch)
+{
+    sa2_embedding(s, x, d->embedding, batch->ids);
+    if (batch->audio_rows.data != NULL)
+        sa2_scatter_rows(s, x, batch->audio_rows, batch->audio_places);
+}
+
+/* attn = attention over the cache, with the keys and values of these rows in it. */
+static void run_attention(sa2_stream *s, const sa2_decoder *d, const sa2_decoder_layer *l, int i,
+                          const activations *a, const sa2_decoder_batch *batch)
+{
+    const sa2_decoder_config *c = &d->config;
+    int64_t q_cols = (int64_t)c->heads * c->head_dim, kv_cols = (int64_t)c->kv_heads * c->head_dim;
+    sa2_rms_norm(s, a->normed, a->x, l->attn_norm, c->rms_norm_eps);
+    sa2_linear(s,
+               (sa2_linear_args){.y = a->qkv, .x = a->normed, .w = &l->qkv, .bias = l->qkv_bias});
+    sa2_tensor q = sa2_tensor_heads(sa2_tensor_cols(a->qkv, 0, q_cols), c->heads);
+    sa2_tensor k = sa2_tensor_heads(sa2_tensor_cols(a->qkv, q_cols, kv_cols), c->kv_heads);
+    sa2_tensor v =
+        sa2_tensor_heads(sa2_tensor_cols(a->qkv, q_cols + kv_cols, kv_cols), c->kv_heads);
+    sa2_rope(s, q, batch->positions, c->rope_theta);
+    sa2_rope(s, k, batch->positions, c->rope_theta);
+    sa2_kv_store(s, &batch->kv[i], k, v, &batch->where);
+    sa2_attention_paged(s, sa2_tensor_heads(a->attn, c->heads), q, &batch->kv[i], &batch->where,
+                        1.0f / sqrtf((float)c->head_dim));
+}
+
+/* x += out(attn), then x += down(silu(gate) * up). */
+static void run_rest(sa2_stream *s, const sa2_decoder *d, const sa2_decoder_layer *l, sa2_tensor x,
+                     sa2_tensor attn, const activations *a)
+{
+    sa2_tensor normed = sa2_tensor_rows(a->normed, 0, x.shape[0]);
+    sa2_tensor hidden = sa2_tensor_rows(a->hidden, 0, x.shape[0]);
+    sa2_linear(s, (sa2_linear_args){.y = x, .x = attn, .w = &l->out, .accumulate = true});
+    sa2_rms_norm(s, normed, x, l->mlp_norm, d->config.rms_norm_eps);
+    sa2_linear(s, (sa2_linear_args){.y = hidden, .x = normed, .w = &l->gate_up, .swiglu = true});
+    sa2_linear(s, (sa2_linear_args){.y = x, .x = hidden, .w = &l->down, .accumulate = true});
+}
+
+sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dtype,
+                               sa2_arena *arena, sa2_tensor logits, sa2_tensor hidden,
+                               const sa2_decoder_batch *batch, sa2_error *err)
+{
+    const sa2_decoder_config *c = &d->config;
+    int64_t rows = batch->ids.shape[0], m = batch->logits_rows.shape[0];
+    size_t mark = sa2_arena_mark(arena);
+    sa2_work work = {.arena = arena};
+    activations a = take_activations(&work, c, dtype, rows, m);
+    if (work.full) {
+        sa2_arena_rewind(arena, mark);
+        return sa2_fail(err, SA2_ERR_NOMEM, "decoder: %zu bytes of work memory needed, %zu left",
+                        work.bytes, arena->bytes - mark);
+    }
+    run_embedding(s, d, a.x, batch);
+    for (int i = 0; i < c->layers; i++) {
+        run_attention(s, d, &d->layers[i], i, &a, batch);
+        if (i < c->layers - 1)
+            run_rest(s, d, &d->layers[i], a.x, a.attn, &a);
+    }
+    if (m > 0) { /* after the last attention only the rows that are asked for go on */
+        sa2_embedding(s, a.last, a.x, batch->logits_rows);
+        sa2_embedding(s, a.last_attn, a.attn, batch->logits_rows);
+        run_rest(s, d, &d->layers[c->layers - 1], a.last, a.last_attn, &a);
+        sa2_tensor normed = sa2_tensor_rows(a.normed, 0, m);
+        sa2_rms_norm(s, normed, a.last, d->norm, c->rms_norm_eps);
+        if (hidden.data != NULL)
+            sa2_copy(s, hidden, normed);
+        if (logits.data != NULL)
+            sa2_linear(s, (sa2_linear_args){.y = logits, .x = normed, .w = &d->head});
+    }
+    sa2_arena_rewind(arena, mark);
+    return SA2_OK;
+}

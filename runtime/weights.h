@@ -1,0 +1,64 @@
+/* weights.h - takes a part's tensors out of a map, into the layouts that the ops read.
+ *
+ * A part's _load() runs twice over the same calls: first to measure (arena NULL: sizes add up, no
+ * value is read), then to load into an arena of that size. Every tensor is asked for even after a
+ * failure, so one report names all that is wrong.
+ *
+ * Vectors become f32. Matrices become `dtype`. Names are printf formats of the checkpoint's names.
+ */
+#ifndef SA2_RUNTIME_WEIGHTS_H
+#define SA2_RUNTIME_WEIGHTS_H
+
+#include "kernels/base/arena.h"
+#include "kernels/ops.h"
+#include "loader/tensor_map.h"
+
+typedef struct sa2_weights {
+    sa2_stream *stream;  /* gives the layout, and runs the conversions */
+    sa2_tensor_map *map; /* may be NULL while measuring */
+    sa2_arena *arena;    /* memory of the backend; NULL: measure */
+    sa2_dtype dtype;     /* of matrices and tables */
+    const char *prefix;  /* before every name; "" */
+    size_t bytes;        /* measured */
+    sa2_status status;   /* of the first failure */
+    sa2_error *err;      /* the report */
+} sa2_weights;
+
+/* f32 [n]. */
+sa2_tensor sa2_weights_vector(sa2_weights *w, int64_t n, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Row-major [rows, cols] in `dtype`, for sa2_embedding() and sa2_add(). */
+sa2_tensor sa2_weights_table(sa2_weights *w, int64_t rows, int64_t cols, const char *name, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* A linear layer's [rows, cols] = [out, in]. */
+sa2_matrix sa2_weights_matrix(sa2_weights *w, int64_t rows, int64_t cols, const char *name, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* One matrix [sum of rows, cols] out of several, and the bias that goes with it. A part without bias
+ * has zeros there. */
+typedef struct sa2_weights_part {
+    const char *name; /* what stands before ".weight" and ".bias" */
+    int64_t rows;
+    bool has_bias;
+} sa2_weights_part;
+sa2_matrix sa2_weights_stack(sa2_weights *w, int64_t cols, const char *prefix, int n,
+                             const sa2_weights_part *parts, sa2_tensor *bias);
+
+/* gate and up [n, cols] for a product with `swiglu`. */
+sa2_matrix sa2_weights_swiglu(sa2_weights *w, int64_t n, int64_t cols, const char *prefix,
+                              const char *gate, const char *up);
+
+/* A convolution's [out, in, kernel], tap by tap for sa2_conv1d(). */
+sa2_matrix sa2_weights_conv1d(sa2_weights *w, int64_t out, int64_t in, int64_t kernel,
+                              const char *name, ...) __attribute__((format(printf, 5, 6)));
+
+/* What was taken out of the map so far has been copied: its memory may go. After each layer. */
+void sa2_weights_release(sa2_weights *w);
+
+/* Zeroed host memory of the model's lifetime, for a part's array of layers. NULL while measuring and
+ * when it does not fit. The arena must lie in host memory for this. */
+void *sa2_weights_host(sa2_weights *w, size_t bytes);
+
+#endif
