@@ -1,0 +1,53 @@
+/* model.h - everything that a release folder holds for understanding: sizes, weights, tokenizer.
+ *
+ * Read once, then never changed: any number of engines and threads may look at it.
+ */
+#ifndef SA2_RUNTIME_MODEL_H
+#define SA2_RUNTIME_MODEL_H
+
+#include "kernels/backend.h"
+#include "loader/model_config.h"
+#include "runtime/decoder/decoder.h"
+#include "runtime/encoder/adaptor.h"
+#include "runtime/encoder/audio_encoder.h"
+#include "tokenizer/special.h"
+#include "tokenizer/tokenizer.h"
+
+typedef struct sa2_model {
+    sa2_model_config config;
+    sa2_audio_encoder encoder;
+    sa2_adaptor adaptor;
+    sa2_decoder decoder;
+    int n_token_rows; /* ids below it are tokens; the rows of the matrices above it are not */
+
+    sa2_tokenizer *tokenizer; /* NULL: opened without one */
+    sa2_special special;
+
+    sa2_backend *backend; /* borrowed */
+    sa2_arena arena;      /* the weights */
+} sa2_model;
+
+typedef struct sa2_model_options {
+    void (*progress)(void *context, const char *what, size_t done, size_t total);
+    void *context;
+} sa2_model_options;
+
+/* From a release folder. `model` is filled, or empty again after a failure. The report names every
+ * mistake of the folder: config.json, shards, missing, extra and mis-shaped tensors, NaN, tokenizer files.
+ * The backend must outlive the model. options may be NULL. */
+sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *folder,
+                          const sa2_model_options *options, sa2_error *err);
+
+/* From a map of tensors (synthetic weights, tests), without tokenizer; n_token_rows is then given. The
+ * map is read during the call only. */
+sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
+                              const sa2_model_config *config, sa2_tensor_map *map, int n_token_rows,
+                              const sa2_model_options *options, sa2_error *err);
+
+void sa2_model_close(sa2_model *model);
+
+/* Bytes of the weights in the backend's layout, without reading any. */
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend,
+                                   size_t *bytes, sa2_error *err);
+
+#endif
