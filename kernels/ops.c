@@ -433,6 +433,21 @@ void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, s
         s->status = s->ops->kv_store(s, cache, k, v, where, &s->error);
 }
 
+void sa2_kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page_copy *copies, int n)
+{
+    if (s->status != SA2_OK)
+        return;
+    for (int i = 0; i < n; i++) {
+        sa2_page_copy c = copies[i];
+        if (c.from >= 0 && c.from < cache->n_pages && c.to >= 0 && c.to < cache->n_pages)
+            continue;
+        s->status = sa2_fail(&s->error, SA2_ERR_ARG, "kv_copy: page %d to page %d of %d", c.from,
+                             c.to, cache->n_pages);
+        return;
+    }
+    s->status = s->ops->kv_copy(s, cache, copies, n, &s->error);
+}
+
 void sa2_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q, const sa2_kv_cache_view *cache,
                          const sa2_paged_rows *where, float scale)
 {

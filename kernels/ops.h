@@ -205,6 +205,13 @@ typedef struct sa2_paged_rows {
 void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
                   const sa2_paged_rows *where);
 
+typedef struct sa2_page_copy {
+    int32_t from, to;
+} sa2_page_copy;
+
+/* Copies whole pages inside the cache, one after the other in this order; copies in host memory. */
+void sa2_kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page_copy *copies, int n);
+
 /* Causal grouped-query attention over the cache: the query at position p sees keys 0 to p, its own
  * stored before. Head h of q uses kv head h / (heads / kv_heads).
  *   y, q [rows, heads, d], dtype of the cache. The result of a row depends on its position and

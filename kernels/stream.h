@@ -31,6 +31,8 @@ typedef struct sa2_ops {
     size_t (*kv_page_bytes)(const sa2_kv_cache_view *cache);
     sa2_status (*kv_store)(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
                            sa2_tensor v, const sa2_paged_rows *where, sa2_error *err);
+    sa2_status (*kv_copy)(sa2_stream *s, const sa2_kv_cache_view *cache,
+                          const sa2_page_copy *copies, int n, sa2_error *err);
     sa2_status (*attention_paged)(sa2_stream *s, sa2_tensor y, sa2_tensor q,
                                   const sa2_kv_cache_view *cache, const sa2_paged_rows *where,
                                   float scale, sa2_error *err);

@@ -3,4 +3,5 @@
 
 const sa2_ops sa2_cpu_ops = {
     .name = "cpu",
+    .kv_copy = sa2_cpu_kv_copy,
 };

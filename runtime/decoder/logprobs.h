@@ -1,0 +1,22 @@
+/* logprobs.h - raw log-probabilities for the API: log_softmax of unmodified logits, natural log,
+ * before penalties and temperature.
+ */
+#ifndef SA2_RUNTIME_DECODER_LOGPROBS_H
+#define SA2_RUNTIME_DECODER_LOGPROBS_H
+
+#include "runtime/decoder/sampler.h"
+
+typedef struct sa2_logprob {
+    int32_t id;
+    float logprob; /* -infinity where the logit is */
+} sa2_logprob;
+
+/* The chosen token's, and the n_top most likely ones, falling, equal ones by rising id.
+ *   logits [n_tokens]; top [n_top]; n_top in [0, min(n_tokens, SA2_SAMPLING_MAX_LOGPROBS)]
+ *   chosen, chosen_logprob: an id in [0, n_tokens) and where it goes, or NULL
+ * Errors: SA2_ERR_FORMAT a logit is NaN or +infinity, or all are -infinity. */
+sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
+                        sa2_logprob *chosen_logprob, sa2_logprob *top, int n_top,
+                        sa2_sampler_work *work, sa2_error *err);
+
+#endif
