@@ -17,11 +17,11 @@
 
 typedef struct sa2_golden_case sa2_golden_case;
 
-/* Errors: SA2_ERR_IO; SA2_ERR_FORMAT not safetensors, no part, no out.* tensor, a tolerance that is no
- * such JSON or names no output; SA2_ERR_NOMEM. All values are read at once. */
+/* Errors: SA2_ERR_IO; SA2_ERR_FORMAT not safetensors, no part, no out.* tensor, a tensor that
+ * is neither f32 nor i32, a tolerance that is no such JSON; SA2_ERR_NOMEM. */
 sa2_status sa2_golden_case_open(sa2_golden_case **golden, const char *path, sa2_error *err);
 
-/* The same from bytes in memory, which may go afterwards. */
+/* The same from bytes in memory that outlive the case; `origin` stands for the path. */
 sa2_status sa2_golden_case_parse(sa2_golden_case **golden, const void *bytes, size_t n,
                                  const char *origin, sa2_error *err);
 void sa2_golden_case_close(sa2_golden_case *golden); /* NULL is fine */
