@@ -24,8 +24,8 @@ typedef struct sa2_resample_table {
     float *taps;           /* [n, row]: phase j, k = floor(j o / n) - W + column */
 } sa2_resample_table;
 
-/* Errors: SA2_ERR_ARG a rate below 1; SA2_ERR_LIMIT a table above SA2_LIMIT_RESAMPLE_BYTES;
- * SA2_ERR_NOMEM. */
+/* At most 90 MB for rates within the limits. Errors: SA2_ERR_LIMIT a rate out of range
+ * (kernels/base/limits.h); SA2_ERR_NOMEM. */
 sa2_status sa2_resample_table_create(sa2_resample_table *table, int rate_in, int rate_out,
                                      sa2_error *err);
 void sa2_resample_table_destroy(sa2_resample_table *table); /* zeroed is fine */
@@ -34,17 +34,18 @@ void sa2_resample_table_destroy(sa2_resample_table *table); /* zeroed is fine */
  * as torchaudio does, which shortens some clips above 262144 samples by one. */
 int64_t sa2_resample_count(const sa2_resample_table *table, int64_t n_in);
 
-/* A whole clip: in [n_in] to out [sa2_resample_count(n_in)]. */
-void sa2_resample(const sa2_resample_table *table, const float *in, int64_t n_in, float *out);
+/* A whole clip: in [n_in] to out [sa2_resample_count(n_in)]. Errors: SA2_ERR_NOMEM. */
+sa2_status sa2_resample(const sa2_resample_table *table, const float *in, int64_t n_in, float *out,
+                        sa2_error *err);
 
 /* ---- a stream: the same samples, to the bit, however the input is cut ---- */
 
 typedef struct sa2_resampler {
     const sa2_resample_table *table; /* of the caller */
     int64_t n_in, n_out;             /* so far */
+    float *kept;                     /* the inputs that outputs to come need, then zeros */
     int64_t kept_from;               /* position in the input of kept[0]; -W at the start */
-    int64_t n_kept, room;
-    float *kept; /* inputs that outputs to come need */
+    int n_kept, room;
 } sa2_resampler;
 
 /* Errors: SA2_ERR_NOMEM. */
