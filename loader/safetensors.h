@@ -10,8 +10,10 @@
 #ifndef SA2_LOADER_SAFETENSORS_H
 #define SA2_LOADER_SAFETENSORS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "kernels/base/status.h"
-#include "loader/tensor_list.h"
 #include "loader/tensor_map.h"
 
 /* Opens `path`: a .safetensors file; an index (.json) with its shards beside it; or a folder with
@@ -21,31 +23,13 @@
  * in a shard but not in the index, unknown dtypes. No values are read. */
 sa2_status sa2_safetensors_open(sa2_tensor_map **map, const char *path, sa2_error *err);
 
-/* The same from bytes in memory that outlive the map; `origin` stands for the path. */
+/* The same from one file's bytes in memory that outlive the map; `origin` stands for the path. */
 sa2_status sa2_safetensors_parse(sa2_tensor_map **map, const void *bytes, size_t n,
                                  const char *origin, sa2_error *err);
 
-/* ---- writing: one tensor at a time, in pieces of any size, so that memory stays bounded ---- */
-
-typedef struct sa2_safetensors_writer sa2_safetensors_writer;
-
-typedef struct sa2_metadata {
-    const char *key, *value;
-} sa2_metadata;
-
-/* Starts `path`.partial with the header of all tensors of the list, whose names must differ. */
-sa2_status sa2_safetensors_writer_create(sa2_safetensors_writer **writer, const char *path,
-                                         const sa2_tensor_list *list, const sa2_metadata *metadata,
-                                         int n_metadata, sa2_error *err);
-
-/* The next bytes of the tensors' values, in the order of the list. */
-sa2_status sa2_safetensors_writer_append(sa2_safetensors_writer *writer, const void *data,
-                                         size_t bytes, sa2_error *err);
-
-/* All bytes must have come; the file gets its name. */
-sa2_status sa2_safetensors_writer_finish(sa2_safetensors_writer *writer, sa2_error *err);
-
-/* Removes an unfinished file. NULL is fine. */
-void sa2_safetensors_writer_destroy(sa2_safetensors_writer *writer);
+/* Adds the tensors of one file, `mapped` when the memory is a mapped file. After a failure the map holds those that were right.
+ * Errors: lines added to the report, as above. */
+sa2_status sa2_safetensors_add(sa2_tensor_map *map, const void *bytes, size_t n, bool mapped,
+                               const char *origin, sa2_error *err);
 
 #endif

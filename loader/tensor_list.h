@@ -7,6 +7,7 @@
 
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
+#include "loader/text_pool.h"
 
 typedef struct sa2_tensor_list_item {
     const char *name; /* of the list */
@@ -18,6 +19,7 @@ typedef struct sa2_tensor_list {
     int n;
     int room;
     sa2_tensor_list_item *items;
+    sa2_text_pool names;
 } sa2_tensor_list;
 
 /* Adds one under a printf-style name. ndim 1 to SA2_MAX_DIMS. Errors: SA2_ERR_NOMEM. */

@@ -10,6 +10,8 @@
 #ifndef SA2_LOADER_TENSOR_MAP_H
 #define SA2_LOADER_TENSOR_MAP_H
 
+#include <stdbool.h>
+
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
 #include "loader/tensor_list.h"
@@ -29,6 +31,7 @@ struct sa2_tensor_entry {
     sa2_tensor tensor;      /* dense; data NULL when it is made on demand */
     sa2_tensor_maker maker; /* NULL when data is there */
     const void *context;    /* of the maker */
+    bool mapped;            /* data lies in a mapped file, so its pages may go once it was read */
 };
 
 /* ---- taking weights: what a part of the model uses ---- */
@@ -88,6 +91,10 @@ void sa2_tensor_map_set_threads(sa2_tensor_map *map, int n_threads);
  * Errors: SA2_ERR_FORMAT the name is taken, with both origins; SA2_ERR_LIMIT; SA2_ERR_NOMEM. */
 sa2_status sa2_tensor_map_add(sa2_tensor_map *map, const char *name, const char *origin,
                               sa2_tensor tensor, sa2_error *err);
+
+/* The same for data in a mapped file. */
+sa2_status sa2_tensor_map_add_mapped(sa2_tensor_map *map, const char *name, const char *origin,
+                                     sa2_tensor tensor, sa2_error *err);
 
 /* One whose values the maker writes on demand; tensor.data is NULL. */
 sa2_status sa2_tensor_map_add_made(sa2_tensor_map *map, const char *name, const char *origin,
