@@ -31,7 +31,7 @@ typedef struct sa2_span {
 
 /* Appends the ids of text [n bytes]. Ill-formed UTF-8 counts as U+FFFD, one for each maximal
  * subpart. Time is O(n log n) for any input.
- * Errors: SA2_ERR_LIMIT above 2^30 bytes; SA2_ERR_NOMEM. `ids` then has a part of the result. */
+ * Errors: SA2_ERR_LIMIT above 340 MB; SA2_ERR_NOMEM. `ids` then has a part of the result. */
 sa2_status sa2_encode(sa2_encoder *encoder, const char *text, size_t n, sa2_span literal,
                       sa2_ids *ids, sa2_error *err);
 
