@@ -7,6 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/floats.h"
+
 static const char *const isa_names[SA2_ISA_COUNT] = {"c", "avx2", "avx512", "avx512bf16", "amx"};
 
 const char *sa2_isa_name(sa2_isa isa)
@@ -94,6 +97,8 @@ sa2_status sa2_cpu_open(sa2_cpu **cpu, const sa2_backend_options *options, sa2_e
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "cpu backend: no memory");
     made->isa = isa;
+    made->floats = &sa2_floats_c;
+    made->tile = &sa2_tile_c;
     st = sa2_threads_create(&made->threads, options->n_threads, err);
     if (st != SA2_OK) {
         free(made);

@@ -21,6 +21,8 @@ typedef enum sa2_isa {
 typedef struct sa2_cpu {
     sa2_threads *threads;
     sa2_isa isa;
+    const struct sa2_floats *floats;     /* floats.h */
+    const struct sa2_tile_kernels *tile; /* attention_tile.h */
 } sa2_cpu;
 
 /* Errors: SA2_ERR_UNSUPPORTED, naming what the processor has. */

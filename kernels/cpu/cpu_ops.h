@@ -7,5 +7,35 @@
 
 sa2_status sa2_cpu_kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache,
                            const sa2_page_copy *copies, int n, sa2_error *err);
+sa2_status sa2_cpu_depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor w,
+                                    sa2_rows sequences, int pad_left, sa2_error *err);
+sa2_status sa2_cpu_rms_norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, float eps,
+                            sa2_error *err);
+sa2_status sa2_cpu_layer_norm(sa2_stream *s, const sa2_layer_norm_args *a, sa2_error *err);
+sa2_status sa2_cpu_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta,
+                        sa2_error *err);
+sa2_status sa2_cpu_attention(sa2_stream *s, const sa2_attention_args *a, sa2_error *err);
+size_t sa2_cpu_kv_page_bytes(const sa2_kv_cache_view *cache);
+sa2_status sa2_cpu_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
+                            sa2_tensor v, const sa2_paged_rows *where, sa2_error *err);
+sa2_status sa2_cpu_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,
+                                   const sa2_kv_cache_view *cache, const sa2_paged_rows *where,
+                                   float scale, sa2_error *err);
+sa2_status sa2_cpu_embedding(sa2_stream *s, sa2_tensor y, sa2_tensor table, sa2_tensor ids,
+                             sa2_error *err);
+sa2_status sa2_cpu_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows,
+                                sa2_error *err);
+sa2_status sa2_cpu_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_error *err);
+sa2_status sa2_cpu_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b, sa2_error *err);
+sa2_status sa2_cpu_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,
+                            float slope, sa2_tensor alpha, sa2_error *err);
+sa2_status sa2_cpu_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                             int kernel, sa2_error *err);
+sa2_status sa2_cpu_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps,
+                            sa2_error *err);
+sa2_status sa2_cpu_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor,
+                             sa2_error *err);
+sa2_status sa2_cpu_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range,
+                                  float shift, float scale, sa2_error *err);
 
 #endif

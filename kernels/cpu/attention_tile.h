@@ -1,0 +1,82 @@
+/* attention_tile.h - attention of up to 32 queries over one head's keys, what both attention ops run.
+ *
+ * A tile's queries are columns: scores are [keys, columns], so that maxima and sums over keys are
+ * plain vector arithmetic. Keys are taken in steps at fixed places, and every 512 of them (in the
+ * paged op) give a partial result of its own; partials are joined in order. A column's result so
+ * depends on its own keys alone: not on the other columns, nor on who computed which part.
+ *
+ * Maths: softmax with a running maximum (Milakov & Gimelshein 2018, algorithm 3).
+ */
+#ifndef SA2_KERNELS_CPU_ATTENTION_TILE_H
+#define SA2_KERNELS_CPU_ATTENTION_TILE_H
+
+#include "kernels/base/limits.h"
+#include "kernels/ops.h"
+
+enum {
+    SA2_TILE_COLUMNS = 32,
+    SA2_TILE_MAX_DIM = SA2_LIMIT_HEAD_DIM,
+};
+
+/* Keys and values of neighbouring positions; strides in elements. */
+typedef struct sa2_key_run {
+    const char *k, *v;
+    int64_t k_stride; /* from one key to the next */
+    int64_t v_key_stride, v_dim_stride;
+    int n;
+} sa2_key_run;
+
+/* Where the keys of one head are: the run that begins at key `first`, at most `n` long. */
+typedef struct sa2_key_source sa2_key_source;
+struct sa2_key_source {
+    sa2_key_run (*run)(const sa2_key_source *source, int64_t first, int n);
+    sa2_dtype dtype;
+    sa2_key_run whole;              /* of keys that lie in one run */
+    const sa2_kv_cache_view *cache; /* of keys in pages */
+    const int32_t *table;
+    int head;
+};
+
+typedef struct sa2_attention_tile {
+    const sa2_key_source *keys;
+    int n; /* columns */
+    int d;
+    sa2_dtype dtype, y_dtype; /* of q, k, v; of y */
+    float scale;
+    const void *q[SA2_TILE_COLUMNS];
+    void *y[SA2_TILE_COLUMNS];
+    int64_t visible[SA2_TILE_COLUMNS]; /* column c sees keys [0, visible[c]) */
+    /* Relative positions: of column c, distance 0 of key j is at r + (place + c - j) r_stride. */
+    const float *u, *w; /* [d]; NULL: plain */
+    const void *r;
+    int64_t r_stride, place;
+} sa2_attention_tile;
+
+/* What a range of keys gives: maximum [32] and sum [32] of the exponentials, values [d, 32]. */
+typedef struct sa2_partial {
+    float *max, *sum, *o;
+} sa2_partial;
+
+static inline size_t sa2_partial_floats(int64_t d)
+{
+    return (size_t)(d + 2) * SA2_TILE_COLUMNS;
+}
+
+static inline sa2_partial sa2_partial_at(float *room)
+{
+    return (sa2_partial){
+        .max = room, .sum = room + SA2_TILE_COLUMNS, .o = room + 2 * SA2_TILE_COLUMNS};
+}
+
+typedef struct sa2_tile_kernels {
+    /* Keys [first, end) into `out`. */
+    void (*range)(const sa2_attention_tile *tile, int64_t first, int64_t end, sa2_partial out);
+    /* into and then from, as one. */
+    void (*join)(sa2_partial into, sa2_partial from, int d);
+    void (*write)(const sa2_attention_tile *tile,
+                  sa2_partial in); /* y; zeros where nothing is seen */
+} sa2_tile_kernels;
+
+extern const sa2_tile_kernels sa2_tile_c;
+
+#endif

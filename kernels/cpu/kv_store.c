@@ -1,0 +1,60 @@
+/* kv_store.c - contracts: sa2_kv_page_bytes() and sa2_kv_store() in kernels/ops.h. */
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/floats.h"
+#include "kernels/cpu/kv_page.h"
+#include "kernels/cpu/row_loop.h"
+
+size_t sa2_cpu_kv_page_bytes(const sa2_kv_cache_view *cache)
+{
+    return (size_t)cache->kv_heads * sa2_kv_head_bytes(cache);
+}
+
+typedef struct store {
+    const sa2_kv_cache_view *cache;
+    sa2_tensor k, v;
+    const sa2_paged_rows *where;
+} store;
+
+static void one(const store *a, int64_t row, int32_t page, int slot)
+{
+    const sa2_kv_cache_view *cache = a->cache;
+    int64_t d = cache->head_dim;
+    size_t row_bytes = (size_t)d * sa2_dtype_bytes(cache->dtype);
+    for (int h = 0; h < cache->kv_heads; h++) {
+        sa2_kv_head head = sa2_kv_head_of(cache, page, h);
+        memcpy(head.k + (size_t)slot * row_bytes, sa2_element(&a->k, row, h * d), row_bytes);
+        const void *v = sa2_element(&a->v, row, h * d);
+        if (cache->dtype == SA2_F32) {
+            memcpy(head.v + (size_t)slot * row_bytes, v, row_bytes);
+            continue;
+        }
+        int unit = sa2_kv_unit(cache);
+        uint16_t *to = (uint16_t *)head.v + (int64_t)(slot / unit) * d * unit + slot % unit;
+        for (int64_t i = 0; i < d; i++)
+            to[i * unit] = ((const uint16_t *)v)[i];
+    }
+}
+
+static void rows(const void *context, int64_t first, int64_t end)
+{
+    const store *a = context;
+    const sa2_paged_rows *where = a->where;
+    for (int i = 0; i < where->rows.n; i++) {
+        int64_t begin = where->rows.offsets[i], stop = where->rows.offsets[i + 1];
+        const int32_t *table = where->block_table + (int64_t)i * where->max_pages;
+        for (int64_t r = first > begin ? first : begin; r < stop && r < end; r++) {
+            int64_t position = where->first_position[i] + r - begin;
+            one(a, r, table[position / a->cache->page_size], (int)(position % a->cache->page_size));
+        }
+    }
+}
+
+sa2_status sa2_cpu_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
+                            sa2_tensor v, const sa2_paged_rows *where, sa2_error *err)
+{
+    (void)err;
+    store a = {.cache = cache, .k = k, .v = v, .where = where};
+    double cost = (double)(cache->kv_heads * cache->head_dim) * 1.0;
+    sa2_row_loop(sa2_cpu_of(s), k.shape[0], cost, rows, &a);
+    return SA2_OK;
+}
