@@ -30,6 +30,11 @@ typedef struct sa2_kv_cache_options {
     int max_positions; /* of one sequence */
 } sa2_kv_cache_options;
 
+/* 128 bits that stand for some content. */
+typedef struct sa2_kv_hash {
+    uint64_t low, high;
+} sa2_kv_hash;
+
 /* One open sequence. Callers read it; only this module writes. */
 typedef struct sa2_kv_sequence {
     int32_t *pages; /* block table [max_positions / page_size, rounded up], the first n_pages set */
@@ -37,13 +42,8 @@ typedef struct sa2_kv_sequence {
     int n_positions;  /* that have room: the next one to append is this one */
     int n_matched;    /* positions that sa2_kv_match() found, already written */
     int n_hashed;     /* pages whose chained hash is known ... */
-    uint64_t hash[2]; /* ... and the last of these */
+    sa2_kv_hash hash; /* ... and the last one's */
 } sa2_kv_sequence;
-
-/* 128 bits that stand for some content. */
-typedef struct sa2_kv_hash {
-    uint64_t low, high;
-} sa2_kv_hash;
 
 sa2_kv_hash sa2_kv_hash_bytes(const void *data, size_t n);
 
@@ -97,7 +97,8 @@ int sa2_kv_pages_available(const sa2_kv_cache *cache);
 sa2_status sa2_kv_grow(sa2_kv_cache *cache, sa2_kv_sequence *sequence, int n, sa2_page_copy *copy,
                        sa2_error *err);
 
-/* A sequence with the same pages. NULL when max_sequences are open. */
+/* A sequence with the same pages and positions, all of which are written. NULL when max_sequences are
+ * open. */
 sa2_kv_sequence *sa2_kv_fork(sa2_kv_cache *cache, const sa2_kv_sequence *parent);
 
 /* Makes the full pages within the first n_written positions findable. Their keys and values are
@@ -108,7 +109,7 @@ void sa2_kv_register(sa2_kv_cache *cache, sa2_kv_sequence *sequence, const sa2_k
 sa2_kv_stats sa2_kv_cache_stats(const sa2_kv_cache *cache);
 
 /* Counts everything again: every page in one state, references as in the open block tables, lists and
- * hash table whole. Errors: SA2_ERR_ARG and what does not hold. For tests and debug builds: O(pages). */
+ * hash table whole. Errors: SA2_ERR_ARG and what does not hold. For tests: pages times block tables. */
 sa2_status sa2_kv_cache_check(const sa2_kv_cache *cache, sa2_error *err);
 
 #endif
