@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "kernels/base/limits.h"
 #include "loader/finite.h"
 #include "loader/mapped_file.h"
+#include "loader/name_table.h"
 #include "loader/ranges.h"
 #include "loader/text_pool.h"
 
@@ -34,8 +34,7 @@ typedef struct map_string {
 struct sa2_tensor_map {
     map_slot *slots; /* in order of adding */
     int n, room;
-    int32_t *table;    /* open addressing by the hash of the name: slot, or -1 */
-    size_t table_size; /* a power of two, at least twice n */
+    sa2_name_table table; /* from names to slots */
     sa2_text_pool text;
     map_string *metadata;
     int n_metadata;
@@ -67,7 +66,7 @@ void sa2_tensor_map_destroy(sa2_tensor_map *map)
     sa2_text_pool_destroy(&map->text);
     free(map->keepers);
     free(map->metadata);
-    free(map->table);
+    sa2_name_table_destroy(&map->table);
     free(map->slots);
     free(map);
 }
@@ -77,44 +76,26 @@ void sa2_tensor_map_set_threads(sa2_tensor_map *map, int n_threads)
     map->n_threads = n_threads;
 }
 
-/* ---- the table ---- */
-
-static int32_t *place_of(const sa2_tensor_map *map, const char *name)
-{
-    size_t mask = map->table_size - 1;
-    size_t at = (size_t)XXH3_64bits(name, strlen(name)) & mask;
-    while (map->table[at] >= 0 && strcmp(map->slots[map->table[at]].entry.name, name) != 0)
-        at = (at + 1) & mask;
-    return &map->table[at];
-}
-
 static map_slot *find_slot(const sa2_tensor_map *map, const char *name)
 {
-    int32_t at = map->table_size > 0 ? *place_of(map, name) : -1;
+    int32_t at = sa2_name_table_find(&map->table, name);
     return at >= 0 ? &map->slots[at] : NULL;
 }
 
-static sa2_status grow(sa2_tensor_map *map, sa2_error *err)
+/* ---- filling ---- */
+
+static bool make_room(sa2_tensor_map *map)
 {
+    if (map->n < map->room)
+        return true;
     int room = map->room > 0 ? 2 * map->room : 64;
     map_slot *slots = realloc(map->slots, (size_t)room * sizeof *slots);
     if (slots == NULL)
-        return sa2_fail_also(err, SA2_ERR_NOMEM, "no memory for a map of %d tensors", room);
+        return false;
     map->slots = slots;
-    size_t size = 2 * (size_t)room;
-    int32_t *table = realloc(map->table, size * sizeof *table);
-    if (table == NULL)
-        return sa2_fail_also(err, SA2_ERR_NOMEM, "no memory for a map of %d tensors", room);
-    map->table = table;
-    map->table_size = size;
     map->room = room;
-    memset(table, 0xff, size * sizeof *table);
-    for (int i = 0; i < map->n; i++)
-        *place_of(map, slots[i].entry.name) = i;
-    return SA2_OK;
+    return true;
 }
-
-/* ---- filling ---- */
 
 /* Copies `text`; files add many tensors with one origin, which is then kept once. */
 static const char *copy_origin(sa2_tensor_map *map, const char *origin)
@@ -139,16 +120,11 @@ static sa2_status add(sa2_tensor_map *map, sa2_tensor_entry entry, sa2_error *er
     if (twin != NULL)
         return sa2_fail_also(err, SA2_ERR_FORMAT, "%s: in %s and again in %s", entry.name,
                              twin->entry.origin, entry.origin);
-    if (map->n == map->room) {
-        sa2_status st = grow(map, err);
-        if (st != SA2_OK)
-            return st;
-    }
     entry.origin = copy_origin(map, entry.origin);
     entry.name = sa2_text_pool_copy(&map->text, entry.name, length);
-    if (entry.name == NULL || entry.origin == NULL)
-        return sa2_fail_also(err, SA2_ERR_NOMEM, "no memory for the names of tensors");
-    *place_of(map, entry.name) = map->n;
+    if (!make_room(map) || entry.name == NULL || entry.origin == NULL ||
+        !sa2_name_table_put(&map->table, entry.name, map->n))
+        return sa2_fail_also(err, SA2_ERR_NOMEM, "no memory for a map of %d tensors", map->n + 1);
     map->slots[map->n++] = (map_slot){.entry = entry};
     return SA2_OK;
 }

@@ -1,8 +1,9 @@
 /* vocab_file.h - the tokenizer files of a checkpoint as plain arrays.
  *
- * tokenizer.json is preferred; vocab.json and merges.txt serve where it is missing. Added tokens: the
- * flags of tokenizer_config.json (added_tokens_decoder) win over tokenizer.json, and both over
- * added_tokens.json. All strings are UTF-8; entries and merges are in byte-level symbols, as in the files.
+ * tokenizer.json is preferred; vocab.json and merges.txt serve where it is missing. Added tokens: those
+ * of tokenizer_config.json (added_tokens_decoder) win over tokenizer.json, and both over
+ * added_tokens.json; special_tokens_map.json marks special ones and names eos and pad where
+ * tokenizer_config.json does not. All strings are UTF-8; entries and merges are in byte-level symbols, as in the files.
  */
 #ifndef SA2_LOADER_VOCAB_FILE_H
 #define SA2_LOADER_VOCAB_FILE_H
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "kernels/base/status.h"
+#include "loader/text_pool.h"
 
 typedef struct sa2_vocab_entry {
     const char *symbols;
@@ -38,13 +40,14 @@ typedef struct sa2_vocab_file {
     sa2_vocab_added *added; /* by rising id */
     const char *eos;        /* content of the token, or NULL */
     const char *pad;
-    void *text; /* where the strings lie */
+    sa2_text_pool text; /* where the strings lie */
 } sa2_vocab_file;
 
 /* Reads the files of a folder.
  * Errors, all in one report with file and key: SA2_ERR_IO neither form is there; SA2_ERR_FORMAT not
- * JSON, an id twice or outside [0, 2^22), a merge whose parts or result are no entries, an added token
- * with two ids; SA2_ERR_LIMIT above limits.h. */
+ * JSON, an id twice or outside [0, SA2_LIMIT_VOCAB), a merge whose parts or result are no entries, an added
+ * token in place of another entry; SA2_ERR_UNSUPPORTED no BPE, an added token that swallows spaces,
+ * matches whole words only or normalised text; SA2_ERR_LIMIT above limits.h. */
 sa2_status sa2_vocab_file_load(sa2_vocab_file *vocab, const char *folder, sa2_error *err);
 
 /* From the text of a tokenizer.json alone; `origin` stands for the path. */
