@@ -2,7 +2,9 @@
 
 static const sa2_limit limits[] = {
     {"length of a sound", SA2_LIMIT_SOUND_SECONDS, "s"},
+    {"sound file through a pipe", SA2_LIMIT_SOUND_PIPE_BYTES, "bytes"},
     {"channels of a sound", SA2_LIMIT_SOUND_CHANNELS, ""},
+    {"least sample rate of a sound", SA2_LIMIT_SOUND_RATE_LEAST_HZ, "Hz"},
     {"sample rate of a sound", SA2_LIMIT_SOUND_RATE_HZ, "Hz"},
     {"text for each position of the model", SA2_LIMIT_TEXT_BYTES_PER_POSITION, "bytes"},
     {"messages in a request", SA2_LIMIT_MESSAGES, ""},

@@ -10,8 +10,10 @@
 
 /* Requests. */
 enum {
-    SA2_LIMIT_SOUND_SECONDS = 30 * 60, /* counted while decoding: headers lie */
+    SA2_LIMIT_SOUND_SECONDS = 30 * 60,    /* counted while decoding: headers lie */
+    SA2_LIMIT_SOUND_PIPE_BYTES = 1 << 30, /* of a sound file that comes through a pipe */
     SA2_LIMIT_SOUND_CHANNELS = 64,
+    SA2_LIMIT_SOUND_RATE_LEAST_HZ = 1000,
     SA2_LIMIT_SOUND_RATE_HZ = 768000,
     SA2_LIMIT_TEXT_BYTES_PER_POSITION = 16, /* of the model's positions */
     SA2_LIMIT_MESSAGES = 256,

@@ -59,8 +59,8 @@ typedef struct sa2_audio {
     int rate;
 } sa2_audio;
 
-/* Reads a sound to its end and resamples it to `rate` (0: keeps its own) while it is decoded, so that memory is
- * bounded by the result. The caller owns *audio and destroys it.
+/* Reads a sound to its end, resampled to `rate` while it is decoded: memory is bounded by the result.
+ * The caller owns *audio and destroys it.
  * Errors: those of the reader; SA2_ERR_FORMAT no samples at all; SA2_ERR_NOMEM. */
 sa2_status sa2_audio_read(sa2_audio *audio, const sa2_audio_source *source,
                           sa2_audio_channel channel, int rate, sa2_error *err);
