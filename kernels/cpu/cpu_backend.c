@@ -104,6 +104,14 @@ sa2_status sa2_cpu_open(sa2_cpu **cpu, const sa2_backend_options *options, sa2_e
         free(made);
         return st;
     }
+    size_t threads = (size_t)sa2_threads_count(made->threads);
+    st = sa2_arena_create(&made->workspace, SA2_PACKED_SPACE + threads * SA2_THREAD_SPACE, err);
+    if (st != SA2_OK) {
+        sa2_cpu_close(made);
+        return sa2_wrap(err, st, "cpu backend: workspace");
+    }
+    made->packed = sa2_arena_take(&made->workspace, SA2_PACKED_SPACE);
+    made->thread_space = sa2_arena_take(&made->workspace, threads * SA2_THREAD_SPACE);
     *cpu = made;
     return SA2_OK;
 }
@@ -112,6 +120,7 @@ void sa2_cpu_close(sa2_cpu *cpu)
 {
     if (cpu == NULL)
         return;
+    sa2_arena_destroy(&cpu->workspace);
     sa2_threads_destroy(cpu->threads);
     free(cpu);
 }

@@ -3,6 +3,7 @@
 
 const sa2_ops sa2_cpu_ops = {
     .name = "cpu",
+
     .kv_copy = sa2_cpu_kv_copy,
     .depthwise_memory = sa2_cpu_depthwise_memory,
     .rms_norm = sa2_cpu_rms_norm,
@@ -21,4 +22,9 @@ const sa2_ops sa2_cpu_ops = {
     .spectrum = sa2_cpu_spectrum,
     .log_floor = sa2_cpu_log_floor,
     .clamp_to_range = sa2_cpu_clamp_to_range,
+    .matrix_bytes = sa2_cpu_matrix_bytes,
+    .matrix_write = sa2_cpu_matrix_write,
+    .matrix_write_swiglu = sa2_cpu_matrix_write_swiglu,
+    .matrix_write_transpose = sa2_cpu_matrix_write_transpose,
+    .linear = sa2_cpu_linear,
 };

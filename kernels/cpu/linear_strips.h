@@ -1,0 +1,147 @@
+/* linear_strips.h - the loops around a product in registers, in the vectors of the including file.
+ *
+ * A strip is up to STRIP_ROWS rows by up to STRIP_BLOCKS blocks of columns (both said by the including
+ * file), summed along a piece of K in registers. Around it: pieces of K, strips of a chunk of
+ * rows, and chunks under a group of blocks, so that the group's part of the matrix is read from
+ * the L2 cache by all strips but the first.
+ */
+#ifndef SA2_KERNELS_CPU_LINEAR_STRIPS_H
+#define SA2_KERNELS_CPU_LINEAR_STRIPS_H
+
+#include "kernels/cpu/linear_epilogue.h"
+
+enum {
+    BLOCK_VECTORS = SA2_BLOCK / VF_WIDTH,
+    GROUP_BLOCKS = 4,
+    GROUP_COLS = GROUP_BLOCKS * SA2_BLOCK,
+    CHUNK_ROWS = 96,  /* their sums are 24 KB */
+    PIECE_COLS = 2048 /* of a group in f32: 512 KB */
+};
+
+/* Columns [col, col + n_cols) of taps [tap, tap + n_taps). */
+typedef struct k_piece {
+    int64_t tap, n_taps, col, n_cols;
+} k_piece;
+
+typedef struct strip {
+    const void *x[STRIP_ROWS];
+    int64_t tap_cols, tap_step; /* of x */
+    const char *w;              /* first block */
+    int64_t block_bytes;
+    float *sums; /* [rows, GROUP_COLS] */
+    bool first;  /* sums begin at 0 */
+} strip;
+
+typedef vf strip_sums[STRIP_ROWS][STRIP_BLOCKS * BLOCK_VECTORS];
+
+/* The product of one strip and piece; `rows` up to STRIP_ROWS, `blocks` STRIP_BLOCKS, or 2 where that is 4. */
+typedef void (*strip_code)(const strip *t, const k_piece *piece, int rows, int blocks);
+
+static inline __attribute__((always_inline)) void load_sums(strip_sums sum, const strip *t,
+                                                            const int rows, const int blocks)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < blocks * BLOCK_VECTORS; j++)
+            sum[i][j] = t->first ? v_zero() : v_load(t->sums + i * GROUP_COLS + j * VF_WIDTH);
+}
+
+static inline __attribute__((always_inline)) void store_sums(strip_sums sum, const strip *t,
+                                                             const int rows, const int blocks)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < blocks * BLOCK_VECTORS; j++)
+            v_store(t->sums + i * GROUP_COLS + j * VF_WIDTH, sum[i][j]);
+}
+
+/* How the rows of x are found: in x itself, or in packed panels of 16 rows. */
+typedef struct strip_rows {
+    const sa2_product *p;
+    const char *panels; /* NULL: x itself */
+    int64_t first_row;
+    size_t panel_bytes, row_bytes; /* from a panel, a row in it, to the next */
+    int64_t taps, tap_cols, tap_step;
+    int64_t piece_step; /* pieces of K begin at multiples of it */
+} strip_rows;
+
+static inline const void *strip_row(const strip_rows *x, int64_t row, int *span)
+{
+    const sa2_product *p = x->p;
+    if (x->panels != NULL) {
+        int64_t i = row - x->first_row;
+        return x->panels + (size_t)(i / SA2_BLOCK) * x->panel_bytes +
+               (size_t)(i % SA2_BLOCK) * x->row_bytes;
+    }
+    const sa2_row_span *s = sa2_span_of(p, row, span);
+    return (const char *)p->x +
+           (size_t)(s->x + (row - s->first) * p->x_step) * sa2_dtype_bytes(p->x_dtype);
+}
+
+/* The next piece of K, up to PIECE_COLS; false after the last. */
+static inline bool next_piece(const strip_rows *x, k_piece *piece)
+{
+    if (x->taps == 1) {
+        int64_t n = (x->tap_cols + PIECE_COLS - 1) / PIECE_COLS;
+        int64_t size =
+            ((x->tap_cols + n - 1) / n + x->piece_step - 1) / x->piece_step * x->piece_step;
+        int64_t col = piece->n_taps == 0 ? 0 : piece->col + piece->n_cols;
+        int64_t left = x->tap_cols - col;
+        *piece = (k_piece){.n_taps = 1, .col = col, .n_cols = left < size ? left : size};
+        return left > 0;
+    }
+    int64_t taps = PIECE_COLS / x->tap_cols > 1 ? PIECE_COLS / x->tap_cols : 1;
+    int64_t tap = piece->tap + piece->n_taps;
+    int64_t left = x->taps - tap;
+    *piece = (k_piece){.tap = tap, .n_taps = left < taps ? left : taps, .n_cols = x->tap_cols};
+    return left > 0;
+}
+
+/* Rows [row, row + n_rows) by n_blocks blocks, one piece of K, into sums. */
+static inline void sum_chunk(const strip_rows *x, strip t, const k_piece *piece, int64_t row,
+                             int n_rows, int n_blocks, strip_code code)
+{
+    int n_strips = (n_rows + STRIP_ROWS - 1) / STRIP_ROWS;
+    int span = x->panels == NULL ? sa2_span_find(x->p, row) : 0;
+    for (int i = 0, from = 0; i < n_strips; i++) {
+        int to = (i + 1) * n_rows / n_strips; /* as even as it goes: a thin strip is slow */
+        strip here = t;
+        for (int r = from; r < to; r++)
+            here.x[r - from] = strip_row(x, row + r, &span);
+        here.sums = t.sums + from * GROUP_COLS;
+        for (int b = 0; b < n_blocks; b += STRIP_BLOCKS) {
+            code(&here, piece, to - from,
+                 n_blocks - b < STRIP_BLOCKS ? n_blocks - b : STRIP_BLOCKS);
+            here.w += STRIP_BLOCKS * t.block_bytes;
+            here.sums += STRIP_BLOCKS * SA2_BLOCK;
+        }
+        from = to;
+    }
+}
+
+static inline void run_strips(const strip_rows *x, const sa2_product_part *part, void *space,
+                              strip_code code)
+{
+    const sa2_product *p = x->p;
+    strip t = {.tap_cols = x->tap_cols, .tap_step = x->tap_step, .sums = space};
+    t.block_bytes = sa2_matrix_padded(p->w->dtype, p->w->cols) * SA2_BLOCK *
+                    (int64_t)sa2_dtype_bytes(p->w->dtype);
+    int64_t n_chunks = (part->n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    for (int64_t b = 0; b < part->n_blocks; b += GROUP_BLOCKS) {
+        int64_t block = part->block + b;
+        int n_blocks = part->n_blocks - b < GROUP_BLOCKS ? (int)(part->n_blocks - b) : GROUP_BLOCKS;
+        t.w = (const char *)p->w->data + block * t.block_bytes;
+        for (int64_t c = 0; c < n_chunks; c++) {
+            int64_t row = part->row + c * part->n_rows / n_chunks;
+            int n_rows = (int)(part->row + (c + 1) * part->n_rows / n_chunks - row);
+            t.first = true;
+            for (k_piece piece = {0}; next_piece(x, &piece); t.first = false)
+                sum_chunk(x, t, &piece, row, n_rows, n_blocks, code);
+            finish_rows(p, row, n_rows, block, n_blocks, space, GROUP_COLS);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,31 @@
+/* matrix.h - the layout of weight matrices on the CPU, the same for every instruction set.
+ *
+ * Rows (outputs) in blocks of 16, a block contiguous, columns one after the other inside:
+ *   f32   [blocks, cols, 16]
+ *   bf16  [blocks, cols / 2, 16, 2]: two columns side by side, as a tile of AMX-BF16 and vdpbf16ps take them
+ * Blocks come in pairs and bf16 columns in multiples of 32; what is beyond the matrix is 0.
+ * A gate-and-up matrix has 16 rows of the gate, 16 of up, and so on.
+ */
+#ifndef SA2_KERNELS_CPU_MATRIX_H
+#define SA2_KERNELS_CPU_MATRIX_H
+
+#include "kernels/ops.h"
+
+enum {
+    SA2_BLOCK = 16,     /* rows of a matrix, columns of a product */
+    SA2_TILE_COLS = 32, /* bf16 columns of a matrix are padded to these */
+};
+
+/* Blocks of a matrix with that many rows. */
+static inline int64_t sa2_matrix_blocks(int64_t rows)
+{
+    return (rows + 2 * SA2_BLOCK - 1) / (2 * SA2_BLOCK) * 2;
+}
+
+/* Columns as stored. */
+static inline int64_t sa2_matrix_padded(sa2_dtype dtype, int64_t cols)
+{
+    return dtype == SA2_F32 ? cols : (cols + SA2_TILE_COLS - 1) / SA2_TILE_COLS * SA2_TILE_COLS;
+}
+
+#endif

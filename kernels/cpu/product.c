@@ -1,0 +1,125 @@
+#include "kernels/cpu/product.h"
+
+#include "kernels/cpu/matrix.h"
+
+enum {
+    MAX_CHUNK_ROWS = 512, /* packed together; sums of a group for so many fit SA2_THREAD_SPACE */
+    PARTS_A_THREAD = 4,   /* so that a thread that was held up leaves work to the others */
+    SMALL = 1 << 18       /* multiplications below which waking threads costs more than it brings */
+};
+
+int sa2_span_find(const sa2_product *p, int64_t row)
+{
+    int low = 0, high = p->n_spans - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (p->spans[middle].first <= row)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
+static const sa2_product_kernel *choose(sa2_isa isa, sa2_dtype x)
+{
+    static const sa2_product_kernel *const f32[SA2_ISA_COUNT] = {
+        [SA2_ISA_C] = &sa2_product_f32_c,           [SA2_ISA_AVX2] = &sa2_product_f32_avx2,
+        [SA2_ISA_AVX512] = &sa2_product_f32_avx512, [SA2_ISA_AVX512BF16] = &sa2_product_f32_avx512,
+        [SA2_ISA_AMX] = &sa2_product_f32_avx512,
+    };
+    static const sa2_product_kernel *const bf16[SA2_ISA_COUNT] = {
+        [SA2_ISA_C] = &sa2_product_bf16_c,
+        [SA2_ISA_AVX2] = &sa2_product_bf16_avx2,
+        [SA2_ISA_AVX512] = &sa2_product_bf16_avx512,
+        [SA2_ISA_AVX512BF16] = &sa2_product_bf16_avx512bf16,
+        [SA2_ISA_AMX] = &sa2_product_bf16_amx,
+    };
+    return x == SA2_F32 ? f32[isa] : bf16[isa];
+}
+
+/* One chunk of rows: all of them, or as many as are packed together. */
+typedef struct chunk {
+    const sa2_product *p;
+    const sa2_product_kernel *kernel;
+    sa2_cpu *cpu;
+    int64_t row, n_rows;
+    size_t panel_bytes;
+    int row_parts, col_parts;
+} chunk;
+
+static void pack_panel(void *context, int index, int thread)
+{
+    (void)thread;
+    const chunk *c = context;
+    int64_t from = (int64_t)index * SA2_BLOCK, left = c->n_rows - from;
+    c->kernel->pack(c->p, c->row + from, left < SA2_BLOCK ? (int)left : SA2_BLOCK,
+                    c->cpu->packed + (size_t)index * c->panel_bytes);
+}
+
+static void run_part(void *context, int index, int thread)
+{
+    const chunk *c = context;
+    int64_t panels = (c->n_rows + SA2_BLOCK - 1) / SA2_BLOCK;
+    int64_t pairs = sa2_matrix_blocks(c->p->w->rows) / 2;
+    int row_part = index % c->row_parts, col_part = index / c->row_parts;
+    int64_t row = row_part * panels / c->row_parts * SA2_BLOCK;
+    int64_t row_end = (row_part + 1) * panels / c->row_parts * SA2_BLOCK;
+    int64_t pair = col_part * pairs / c->col_parts;
+    int64_t pair_end = (col_part + 1) * pairs / c->col_parts;
+    row_end = row_end < c->n_rows ? row_end : c->n_rows;
+    sa2_product_part part = {.row = c->row + row,
+                             .n_rows = row_end - row,
+                             .block = 2 * pair,
+                             .n_blocks = 2 * (pair_end - pair)};
+    c->kernel->run(c->p, &part, c->cpu->packed, c->row, sa2_cpu_thread_space(c->cpu, thread));
+}
+
+/* The larger side is cut first: what is not cut is read by every part. */
+static void cut(chunk *c, int threads)
+{
+    int64_t panels = (c->n_rows + SA2_BLOCK - 1) / SA2_BLOCK;
+    int64_t pairs = sa2_matrix_blocks(c->p->w->rows) / 2;
+    int64_t parts = (int64_t)threads * PARTS_A_THREAD;
+    c->row_parts = c->col_parts = 1;
+    if (threads == 1 || c->n_rows * c->p->w->rows * c->p->w->cols < SMALL)
+        parts = 1;
+    bool rows_first = c->n_rows > c->p->w->rows;
+    for (int i = 0; i < 2; i++) {
+        bool rows = rows_first == (i == 0);
+        int64_t most = rows ? panels : pairs;
+        int n = (int)(parts < most ? parts : most);
+        *(rows ? &c->row_parts : &c->col_parts) = n;
+        parts = (parts + n - 1) / n;
+    }
+}
+
+sa2_status sa2_product_run(sa2_stream *s, const sa2_product *p, sa2_error *err)
+{
+    sa2_cpu *cpu = sa2_cpu_of(s);
+    chunk c = {.p = p, .cpu = cpu, .kernel = choose(cpu->isa, p->x_dtype)};
+    bool packs = c.kernel->pack != NULL;
+    int64_t chunk_rows = p->rows;
+    if (packs) {
+        c.panel_bytes = c.kernel->panel_bytes(p->w->cols);
+        int64_t fit = (int64_t)(SA2_PACKED_SPACE / c.panel_bytes) * SA2_BLOCK;
+        if (fit == 0)
+            return sa2_fail(err, SA2_ERR_LIMIT,
+                            "product: %lld columns, 16 rows of them do not fit %d bytes",
+                            (long long)p->w->cols, (int)SA2_PACKED_SPACE);
+        chunk_rows = fit < MAX_CHUNK_ROWS ? fit : MAX_CHUNK_ROWS;
+    }
+    int threads = sa2_threads_count(cpu->threads);
+    for (c.row = 0; c.row < p->rows; c.row += c.n_rows) {
+        c.n_rows = p->rows - c.row < chunk_rows ? p->rows - c.row : chunk_rows;
+        cut(&c, threads);
+        int n = (int)((c.n_rows + SA2_BLOCK - 1) / SA2_BLOCK);
+        if (packs && c.row_parts * c.col_parts > 1)
+            sa2_threads_run(cpu->threads, n, pack_panel, &c);
+        else if (packs)
+            for (int i = 0; i < n; i++)
+                pack_panel(&c, i, 0);
+        sa2_threads_run(cpu->threads, c.row_parts * c.col_parts, run_part, &c);
+    }
+    return SA2_OK;
+}
