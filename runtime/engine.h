@@ -19,15 +19,15 @@
 #include <stdint.h>
 
 #include "kernels/base/status.h"
-#include "runtime/decoder/sampler.h"
+#include "runtime/audio/audio_length.h"
+#include "runtime/decoder/logprobs.h"
+#include "runtime/decoder/sampling_params.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/chat_template.h"
 
 typedef struct sa2_engine sa2_engine;
 
 /* ---- the engine ---- */
-
-typedef enum sa2_audio_rule { SA2_AUDIO_RULE_HF = 0, SA2_AUDIO_RULE_VLLM } sa2_audio_rule;
 
 typedef struct sa2_engine_options {
     const char *device; /* "auto" (or NULL) or a name of backend.h */
@@ -44,7 +44,10 @@ typedef struct sa2_engine_options {
     int max_queued;             /* requests that may wait; 0: 1024 */
     bool no_prefix_caching;
 
-    sa2_audio_rule audio_rule; /* how many rows a clip has in the prompt */
+    size_t request_bytes; /* host memory of all requests together: sounds, ids, texts; 0: 256 MB,
+                             at least what the largest request needs */
+
+    sa2_length_rule audio_rule; /* how many rows a clip has in the prompt */
     sa2_template template;
     bool literal_user_text; /* control tokens written by a user are plain text */
 
@@ -60,7 +63,7 @@ typedef struct sa2_engine_options {
 sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
                              const sa2_engine_options *options, sa2_error *err);
 
-/* Cancels what still runs, without events. NULL is fine. */
+/* Cancels what still runs, without events; no other call may be under way. NULL is fine. */
 void sa2_engine_destroy(sa2_engine *engine);
 
 /* Of the model: for whoever encodes or decodes text beside the engine. Valid as long as the engine. */
@@ -176,12 +179,7 @@ typedef struct sa2_timings {
     int n_preemptions;
 } sa2_timings;
 
-typedef struct sa2_token_logprob {
-    int32_t id;
-    float logprob;
-} sa2_token_logprob;
-
-/* Strings are UTF-8, followed by a 0, and live until sa2_event_release(). */
+/* Strings are UTF-8, followed by a 0. They and the arrays live until sa2_event_release(). */
 typedef struct sa2_event {
     sa2_event_kind kind;
     sa2_request_id request;
@@ -196,7 +194,7 @@ typedef struct sa2_event {
     const char *tool_arguments; /* JSON */
     int32_t id;                 /* TOKEN */
     float logprob;
-    const sa2_token_logprob *top; /* best first */
+    const sa2_logprob *top; /* best first */
     size_t n_top;
 
     sa2_finish finish;       /* FINISHED; DONE: of the first answer */
@@ -211,8 +209,11 @@ typedef struct sa2_event {
     const char *message;
 } sa2_event;
 
+enum { SA2_MAX_EVENTS_HELD = 256 };
+
 /* Waits for the next event of any request, at most timeout_ms (negative: as long as it takes). NULL when
- * the time has passed. Every event is given out once and in order of its request. */
+ * the time has passed. Every event is given out once and in order of its request; text and codes that
+ * nobody took yet come as one. While SA2_MAX_EVENTS_HELD are not released there is no next one. */
 sa2_event *sa2_engine_poll(sa2_engine *engine, int timeout_ms);
 void sa2_event_release(sa2_engine *engine, sa2_event *event); /* NULL is fine */
 
