@@ -1,5 +1,6 @@
 #include "kernels/ops.h"
 
+#include <float.h>
 #include <stdio.h>
 
 #include "kernels/stream.h"
@@ -563,8 +564,8 @@ void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor)
 {
     if (s->status != SA2_OK)
         return;
-    if (y.dtype != SA2_F32 || y.ndim != 2 || !(floor > 0.0f))
-        refuse(s, "log_floor", "y f32 [frames, bins] and a floor above 0 expected", 1,
+    if (y.dtype != SA2_F32 || y.ndim != 2 || !(floor >= FLT_MIN))
+        refuse(s, "log_floor", "y f32 [frames, bins] and a normal floor above 0 expected", 1,
                (named[]){{"y", &y}});
     else
         s->status = s->ops->log_floor(s, y, kind, floor, &s->error);

@@ -249,7 +249,7 @@ void sa2_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, flo
 
 typedef enum sa2_log_kind { SA2_LOG_E, SA2_LOG_10 } sa2_log_kind;
 
-/* y = log(max(y, floor)), in place, f32. */
+/* y = log(max(y, floor)), in place, f32; floor a normal number above 0. */
 void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor);
 
 /* In each sequence: y = (max(y, largest - range) + shift) * scale, in place, f32 (Whisper's log-mel). */
