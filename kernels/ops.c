@@ -225,9 +225,9 @@ void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
     if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.kernel < a.stride)
         wrong = "stride from 1, kernel from stride, pad from 0 expected";
     else if (a.y.ndim != 2 || a.x.ndim != 2 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
-             a.w->rows != a.stride * a.y.shape[1] ||
+             !sa2_tensor_is_dense(&a.y) || a.w->rows != a.stride * a.y.shape[1] ||
              a.w->cols != (a.kernel + a.stride - 1) / a.stride * a.x.shape[1])
-        wrong = "y f32 [., out], x f32 [., in] and w by phases expected";
+        wrong = "y f32 [., out] dense, x f32 [., in] and w by phases expected";
     else if (!are_sequences(a.sequences, a.x.shape[0]))
         wrong = "offsets do not cover x";
     else if (!is_vector_or_absent(&a.bias, a.y.shape[1]))

@@ -101,7 +101,7 @@ typedef struct sa2_conv1d_args {
 void sa2_conv1d(sa2_stream *s, sa2_conv1d_args a);
 
 typedef struct sa2_conv_transpose1d_args {
-    sa2_tensor y;        /* [sum of (len - 1) * stride - 2 pad + kernel, out] f32 */
+    sa2_tensor y;        /* [sum of (len - 1) * stride - 2 pad + kernel, out] f32, dense */
     sa2_tensor x;        /* [rows, in] f32 */
     sa2_rows sequences;  /* of x */
     const sa2_matrix *w; /* by sa2_matrix_write_transpose() */
