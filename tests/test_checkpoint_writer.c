@@ -129,7 +129,7 @@ static void ids_of_mini_are_those_of_the_release(void **state)
     assert_int_equal(sa2_synthetic_vocab(&v, &mini, NULL), SA2_OK);
     assert_int_equal(v.n_vocab, 151643);
     assert_int_equal(v.vocab[151642].id, 151642);
-    static const sa2_vocab_added anchors[] = {
+    static const sa2_added_entry anchors[] = {
         {151643, "<|endoftext|>", true}, {151645, "<|im_end|>", true},
         {151657, "<tool_call>", false},  {151665, "<|EOT|>", true},
         {151688, "<audio_start>", true}, {151690, "<audio_patch>", true},
@@ -137,7 +137,7 @@ static void ids_of_mini_are_those_of_the_release(void **state)
         {158257, "<audio_6561>", false},
     };
     for (size_t i = 0; i < sizeof anchors / sizeof anchors[0]; i++) {
-        const sa2_vocab_added *found = &v.added[anchors[i].id - 151643];
+        const sa2_added_entry *found = &v.added[anchors[i].id - 151643];
         assert_int_equal(found->id, anchors[i].id);
         assert_string_equal(found->content, anchors[i].content);
         assert_int_equal(found->special, anchors[i].special);
