@@ -73,10 +73,11 @@ static sa2_status encode_chunk(sa2_check_sound *sound, const sa2_check_run *run,
         encoded.data = sa2_arena_take(&device.arena, sa2_tensor_bytes(&encoded));
         out.data = sa2_arena_take(&device.arena, sa2_tensor_bytes(&out));
         int32_t mel_offsets[2], pooled_offsets[] = {0, (int32_t)lengths.pooled};
-        sa2_mel_forward(device.stream, &plan, &device.arena, mel, clips, mel_offsets);
         const sa2_audio_clips one = {.n = 1, .mel_offsets = mel_offsets};
-        st = sa2_audio_encoder_forward(device.stream, &model->encoder, dtype, &device.arena,
-                                       encoded, mel, &one, NULL, err);
+        st = sa2_mel_forward(device.stream, &plan, &device.arena, mel, clips, mel_offsets, err);
+        if (st == SA2_OK)
+            st = sa2_audio_encoder_forward(device.stream, &model->encoder, dtype, &device.arena,
+                                           encoded, mel, &one, NULL, err);
         if (st == SA2_OK)
             st = sa2_adaptor_forward(device.stream, &model->adaptor, dtype, &device.arena, out,
                                      encoded, (sa2_rows){1, pooled_offsets}, err);
