@@ -130,11 +130,11 @@ static void ids_of_mini_are_those_of_the_release(void **state)
     assert_int_equal(v.n_vocab, 151643);
     assert_int_equal(v.vocab[151642].id, 151642);
     static const sa2_added_entry anchors[] = {
-        {151643, "<|endoftext|>", true}, {151645, "<|im_end|>", true},
-        {151657, "<tool_call>", false},  {151665, "<|EOT|>", true},
-        {151688, "<audio_start>", true}, {151690, "<audio_patch>", true},
-        {151693, "<tts_start>", true},   {151696, "<audio_0>", false},
-        {158257, "<audio_6561>", false},
+        {"<|endoftext|>", 151643, true}, {"<|im_end|>", 151645, true},
+        {"<tool_call>", 151657, false},  {"<|EOT|>", 151665, true},
+        {"<audio_start>", 151688, true}, {"<audio_patch>", 151690, true},
+        {"<tts_start>", 151693, true},   {"<audio_0>", 151696, false},
+        {"<audio_6561>", 158257, false},
     };
     for (size_t i = 0; i < sizeof anchors / sizeof anchors[0]; i++) {
         const sa2_added_entry *found = &v.added[anchors[i].id - 151643];
