@@ -115,11 +115,12 @@ cleanup:
     return st;
 }
 
-size_t sa2_fbank_work_bytes(const sa2_fbank_plan *plan, int64_t n_samples)
+size_t sa2_fbank_work_bytes(int bins, int64_t n_samples)
 {
+    sa2_filterbank bank = bank_of(bins);
     return sa2_arena_round((size_t)n_samples * sizeof(float)) +
-           2 * sa2_arena_round((size_t)plan->bank.bins * sizeof(float)) +
-           sa2_filterbank_work_bytes(&plan->bank, sa2_fbank_frames(n_samples));
+           2 * sa2_arena_round((size_t)bins * sizeof(float)) +
+           sa2_filterbank_work_bytes(&bank, sa2_fbank_frames(n_samples));
 }
 
 /* y -= its mean over time. */

@@ -32,7 +32,7 @@ size_t sa2_fbank_plan_bytes(const sa2_stream *s, int bins);
 sa2_status sa2_fbank_plan_create(sa2_fbank_plan *plan, int bins, sa2_stream *s, sa2_arena *model,
                                  sa2_error *err);
 
-size_t sa2_fbank_work_bytes(const sa2_fbank_plan *plan, int64_t n_samples);
+size_t sa2_fbank_work_bytes(int bins, int64_t n_samples);
 
 /* y [sa2_fbank_frames(n_samples), bins] f32 of one clip, samples [n_samples] in host memory, in [-1, 1].
  * Errors: SA2_ERR_ARG too short, a y of another shape; SA2_ERR_NOMEM; those of the ops stay in the stream. */

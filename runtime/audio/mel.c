@@ -220,11 +220,11 @@ static sa2_status forward_clip(sa2_stream *s, const sa2_mel_plan *plan, sa2_aren
     return st;
 }
 
-size_t sa2_mel_work_bytes(const sa2_mel_plan *plan, int64_t longest)
+size_t sa2_mel_work_bytes(const sa2_mel_config *config, int64_t longest)
 {
-    int64_t length = padded_length(&plan->config, longest);
-    return sa2_arena_round((size_t)length * sizeof(float)) +
-           sa2_filterbank_work_bytes(&plan->bank, sa2_mel_frames(&plan->config, longest));
+    sa2_filterbank bank = bank_of(config);
+    return sa2_arena_round((size_t)padded_length(config, longest) * sizeof(float)) +
+           sa2_filterbank_work_bytes(&bank, sa2_mel_frames(config, longest));
 }
 
 sa2_status sa2_mel_forward(sa2_stream *s, const sa2_mel_plan *plan, sa2_arena *work, sa2_tensor y,

@@ -65,7 +65,7 @@ typedef struct sa2_clips {
 } sa2_clips;
 
 /* What a forward takes out of its work arena, when the longest clip has this many samples. */
-size_t sa2_mel_work_bytes(const sa2_mel_plan *plan, int64_t longest);
+size_t sa2_mel_work_bytes(const sa2_mel_config *config, int64_t longest);
 
 /* y [sum of frames, bins] f32, the clips one after the other. The samples may go on return.
  *   frame_offsets  host [n + 1], filled: the rows of clip i are [frame_offsets[i], frame_offsets[i + 1]);
