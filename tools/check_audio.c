@@ -152,7 +152,7 @@ static sa2_status run_mel(sa2_check_run *run, sa2_mel_config (*kind)(int bins), 
 {
     sa2_audio audio = {0};
     bool owned = false;
-    int bands;
+    int bands = 0;
     sa2_status st = bands_of(run, "mel", &bands, err);
     if (st == SA2_OK)
         st = read_samples(run, &audio, &owned, err);
@@ -190,7 +190,7 @@ static sa2_status run_fbank(sa2_check_run *run, sa2_error *err)
     sa2_check_device device = {0};
     sa2_fbank_plan plan;
     sa2_tensor samples;
-    int bands;
+    int bands = 0;
     sa2_status st = bands_of(run, "fbank", &bands, err);
     if (st == SA2_OK)
         st = sa2_golden_expect(run->golden, "samples", SA2_F32, 1, NULL, &samples, err);

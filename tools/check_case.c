@@ -1,4 +1,5 @@
 #include "tools/check_case.h"
+#include "tools/check_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 /* The parts of every area. */
 static const sa2_check_part *const areas[] = {
     sa2_check_audio_parts,
+    sa2_check_hearing_parts,
+    sa2_check_decoder_parts,
 };
 
 static const sa2_check_part *find(const char *name)

@@ -43,9 +43,9 @@ static sa2_status open_piece(piece *p, sa2_check_run *run, sa2_error *err)
     size_t widest =
         (size_t)(2 * c->ffn + 8 * c->hidden + 4 * c->head_dim * (c->heads + c->kv_heads));
     size_t kv = (size_t)(rows + 64) * (size_t)(4 * c->kv_heads * c->head_dim) * sizeof(float);
-    st = sa2_check_device_open(&p->device, run,
-                               (size_t)(rows + 16) * widest * sizeof(float) + kv + 4096,
-                               sa2_attention_scratch_bytes(rows, c->heads, c->head_dim, rows), err);
+    st = sa2_check_device_ready(
+        &p->device, run, (size_t)(rows + 16) * widest * sizeof(float) + kv + 4096,
+        sa2_attention_scratch_bytes(rows, c->heads, c->head_dim, rows), err);
     if (st != SA2_OK)
         return st;
     sa2_tensor raw = take(&p->device, SA2_F32, rows, c->hidden);
@@ -146,7 +146,7 @@ static sa2_status check_rope(sa2_check_run *run, sa2_error *err)
         st = sa2_golden_expect(run->golden, "positions", SA2_I32, 1, (const int64_t[]){in.shape[0]},
                                &positions, err);
     if (st == SA2_OK)
-        st = sa2_check_device_open(
+        st = sa2_check_device_ready(
             &device, run, 4 * sa2_tensor_bytes(&in) + 4096,
             sa2_attention_scratch_bytes(in.shape[0], (int)heads, (int)dim, 1), err);
     if (st == SA2_OK) {

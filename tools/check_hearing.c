@@ -79,7 +79,7 @@ static sa2_status check_audio_encoder(sa2_check_run *run, sa2_error *err)
         size_t stages = (size_t)(frames + 8) * 2 * width * sizeof(float);
         size_t bytes = stages + sa2_audio_encoder_work_bytes(c, run->context->dtype, frames, 1) +
                        sa2_adaptor_work_bytes(&model.config, run->context->dtype, frames, 1);
-        st = sa2_check_device_open(
+        st = sa2_check_device_ready(
             &device, run, bytes,
             sa2_audio_encoder_scratch_bytes(c, run->context->dtype, frames, 1) +
                 sa2_adaptor_scratch_bytes(&model.config, run->context->dtype, frames, 1),
@@ -109,7 +109,7 @@ static sa2_status check_encoder_block(sa2_check_run *run, sa2_error *err)
     if (st == SA2_OK) {
         const sa2_encoder_config *c = &model.config.encoder;
         int64_t frames = 2 * in.shape[0];
-        st = sa2_check_device_open(
+        st = sa2_check_device_ready(
             &device, run,
             sa2_audio_encoder_work_bytes(c, run->context->dtype, frames, 1) +
                 sa2_tensor_bytes(&in) + 64,
@@ -139,7 +139,7 @@ static sa2_status check_adaptor(sa2_check_run *run, sa2_error *err)
     if (st == SA2_OK) {
         int64_t rows = in.shape[0], hidden = model.config.decoder.hidden;
         size_t room = (size_t)(rows * (in.shape[1] + hidden)) * sizeof(float) + 256;
-        st = sa2_check_device_open(
+        st = sa2_check_device_ready(
             &device, run,
             room + sa2_adaptor_work_bytes(&model.config, run->context->dtype, rows, 1),
             sa2_adaptor_scratch_bytes(&model.config, run->context->dtype, rows, 1), err);

@@ -57,19 +57,18 @@ sa2_status sa2_check_decoder_open(sa2_check_decoder *d, const sa2_check_run *run
                               .kv_heads = c->kv_heads,
                               .head_dim = c->head_dim,
                               .dtype = d->dtype};
-    sa2_stream *probe;
-    sa2_status st = sa2_stream_create(&probe, run->context->backend, 0, err);
+    sa2_status st = sa2_check_device_open(
+        &d->device, run, sa2_attention_scratch_bytes(max_rows, c->heads, c->head_dim, max_length),
+        err);
     if (st != SA2_OK)
         return st;
-    size_t layer = (size_t)n_pages * sa2_kv_page_bytes(probe, &view);
-    sa2_stream_destroy(probe);
+    size_t layer = (size_t)n_pages * sa2_kv_page_bytes(d->device.stream, &view);
     size_t rows = (size_t)max_rows, vocab = (size_t)c->vocab, hidden = (size_t)c->hidden;
     size_t step = rows * (vocab + 3 * hidden + 8) * sizeof(float) + 16 * SA2_ARENA_ALIGN;
-    size_t bytes = (size_t)c->layers * sa2_arena_round(layer) + step +
-                   sa2_decoder_work_bytes(c, d->dtype, max_rows, max_rows);
-    st = sa2_check_device_open(
-        &d->device, run, bytes,
-        sa2_attention_scratch_bytes(max_rows, c->heads, c->head_dim, max_length), err);
+    st = sa2_check_device_reserve(&d->device,
+                                  (size_t)c->layers * sa2_arena_round(layer) + step +
+                                      sa2_decoder_work_bytes(c, d->dtype, max_rows, max_rows),
+                                  err);
     for (int i = 0; st == SA2_OK && i < c->layers; i++) {
         d->kv[i] = view;
         d->kv[i].pages = sa2_arena_take(&d->device.arena, layer);

@@ -26,6 +26,8 @@ static float *grow(sa2_check_sound *sound, int64_t n, int64_t hidden)
     return rows + (sound->n_rows - n) * hidden;
 }
 
+enum { MEL_ROOM = 32 << 20 }; /* more than the work memory of a log-mel of 25 s */
+
 static size_t encoder_bytes(const sa2_model *model, sa2_dtype dtype, int64_t frames)
 {
     const sa2_encoder_config *c = &model->config.encoder;
@@ -55,12 +57,16 @@ static sa2_status encode_chunk(sa2_check_sound *sound, const sa2_check_run *run,
         return sa2_fail(err, SA2_ERR_NOMEM, "check: no memory for %lld rows of sound",
                         (long long)lengths.tokens);
 
-    enum { MEL_ROOM = 64 << 20 }; /* basis, filters and padded samples of 25 s */
     sa2_status st = sa2_check_device_open(
-        &device, run, encoder_bytes(model, dtype, lengths.frames) + MEL_ROOM,
+        &device, run,
         sa2_audio_encoder_scratch_bytes(&model->config.encoder, dtype, lengths.frames, 1) +
             sa2_adaptor_scratch_bytes(&model->config, dtype, lengths.frames, 1),
         err);
+    if (st == SA2_OK)
+        st = sa2_check_device_reserve(&device,
+                                      encoder_bytes(model, dtype, lengths.frames) +
+                                          sa2_mel_plan_bytes(device.stream, &mel_config) + MEL_ROOM,
+                                      err);
     if (st == SA2_OK)
         st = sa2_mel_plan_create(&plan, &mel_config, device.stream, &device.arena, err);
     if (st == SA2_OK) {
