@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/limits.h"
 #include "loader/protobuf.h"
 
 /* Field numbers of onnx.proto3. */
@@ -259,11 +260,11 @@ static sa2_status count_field(const sa2_protobuf_field *field, totals *sum, sa2_
     default:
         break;
     }
-    if (st == SA2_OK && (sum->nodes > SA2_ONNX_MAX_NODES || sum->edges > SA2_ONNX_MAX_EDGES ||
-                         sum->initializers > SA2_ONNX_MAX_INITIALIZERS))
+    if (st == SA2_OK && (sum->nodes > SA2_LIMIT_ONNX_NODES || sum->edges > SA2_LIMIT_ONNX_EDGES ||
+                         sum->initializers > SA2_LIMIT_TENSORS))
         st = sa2_fail(err, SA2_ERR_LIMIT,
                       "onnx: more than %d nodes, %d inputs and outputs or %d initializers",
-                      SA2_ONNX_MAX_NODES, SA2_ONNX_MAX_EDGES, SA2_ONNX_MAX_INITIALIZERS);
+                      SA2_LIMIT_ONNX_NODES, SA2_LIMIT_ONNX_EDGES, SA2_LIMIT_TENSORS);
     return st;
 }
 
@@ -290,7 +291,7 @@ static sa2_status fill_field(const sa2_protobuf_field *field, sa2_onnx_graph *gr
     return read_initializer(message_of(field), t, joined, &pieces, err);
 }
 
-static int compare_texts(sa2_onnx_text a, sa2_onnx_text b)
+int sa2_onnx_compare(sa2_onnx_text a, sa2_onnx_text b)
 {
     size_t shorter = a.bytes < b.bytes ? a.bytes : b.bytes;
     int order = shorter > 0 ? memcmp(a.text, b.text, shorter) : 0;
@@ -300,7 +301,7 @@ static int compare_texts(sa2_onnx_text a, sa2_onnx_text b)
 static int compare_initializers(const void *a, const void *b)
 {
     const sa2_onnx_initializer *x = a, *y = b;
-    return compare_texts(x->name, y->name);
+    return sa2_onnx_compare(x->name, y->name);
 }
 
 static sa2_status sort_initializers(sa2_onnx_graph *graph, sa2_error *err)
@@ -309,7 +310,7 @@ static sa2_status sort_initializers(sa2_onnx_graph *graph, sa2_error *err)
     if (graph->n_initializers > 0)
         qsort(all, graph->n_initializers, sizeof *all, compare_initializers);
     for (size_t i = 1; i < graph->n_initializers; i++)
-        if (compare_texts(all[i - 1].name, all[i].name) == 0)
+        if (sa2_onnx_compare(all[i - 1].name, all[i].name) == 0)
             return sa2_fail(err, SA2_ERR_FORMAT, "onnx: two initializers are called %.*s",
                             (int)(all[i].name.bytes < 200 ? all[i].name.bytes : 200),
                             all[i].name.text);

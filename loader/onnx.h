@@ -13,12 +13,7 @@
 #include "kernels/base/arena.h"
 #include "kernels/base/tensor.h"
 
-enum {
-    SA2_ONNX_MAX_INITIALIZERS = 200000,
-    SA2_ONNX_MAX_NODES = 1000000,
-    SA2_ONNX_MAX_EDGES = 8000000, /* inputs and outputs of all nodes */
-    SA2_ONNX_FLOAT = 1,           /* the data type that has values here */
-};
+enum { SA2_ONNX_FLOAT = 1 }; /* the data type that has values here */
 
 /* In the file, without a 0 at the end; may be empty. */
 typedef struct sa2_onnx_text {
@@ -59,6 +54,9 @@ void sa2_onnx_close(sa2_onnx_graph *graph);
 
 /* The initializer of that name, or NULL. */
 const sa2_onnx_initializer *sa2_onnx_find(const sa2_onnx_graph *graph, sa2_onnx_text name);
+
+/* Byte order: below 0, 0, above 0. */
+int sa2_onnx_compare(sa2_onnx_text a, sa2_onnx_text b);
 
 /* True when both have the same bytes. */
 bool sa2_onnx_is(sa2_onnx_text text, const char *expected);

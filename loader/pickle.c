@@ -1,5 +1,6 @@
 #include "loader/pickle.h"
 
+#include "kernels/base/limits.h"
 #include "loader/pickle_calls.h"
 #include "loader/pickle_machine.h"
 #include "loader/pickle_opcodes.h"
@@ -123,9 +124,9 @@ static sa2_status collect(const sa2_pickle_machine *m, sa2_pickle_state_dict *di
 sa2_status sa2_pickle_open(sa2_pickle_state_dict *dict, const void *bytes, size_t n, sa2_error *err)
 {
     *dict = (sa2_pickle_state_dict){0};
-    if (n > SA2_PICKLE_MAX_BYTES)
+    if (n > SA2_LIMIT_PICKLE_BYTES)
         return sa2_fail(err, SA2_ERR_LIMIT, "pickle: %zu bytes, %d can be read", n,
-                        SA2_PICKLE_MAX_BYTES);
+                        SA2_LIMIT_PICKLE_BYTES);
     sa2_pickle_machine m;
     sa2_status st = sa2_pickle_machine_create(&m, bytes, n, err);
     if (st == SA2_OK)

@@ -16,16 +16,6 @@
 #include "kernels/base/arena.h"
 #include "kernels/base/tensor.h"
 
-enum {
-    SA2_PICKLE_MAX_BYTES = 64 << 20,
-    SA2_PICKLE_MAX_STACK = 1 << 16,   /* values */
-    SA2_PICKLE_MAX_MARKS = 64,        /* tuples and dicts that are open at one time */
-    SA2_PICKLE_MAX_MEMO = 1 << 21,    /* entries; also the largest index + 1 */
-    SA2_PICKLE_MAX_ITEMS = 1 << 22,   /* of all tuples together */
-    SA2_PICKLE_MAX_PAIRS = 1 << 20,   /* of all dicts together */
-    SA2_PICKLE_MAX_TENSORS = 1 << 17, /* and as many storages */
-};
-
 typedef enum sa2_pickle_storage {
     SA2_PICKLE_FLOAT = 0, /* 4 bytes */
     SA2_PICKLE_BFLOAT16,

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels/base/limits.h"
+
 typedef enum global_role { ROLE_DICT, ROLE_TENSOR, ROLE_PARAMETER, ROLE_STORAGE } global_role;
 
 static const struct {
@@ -91,7 +93,7 @@ sa2_status sa2_pickle_persistent_id(sa2_pickle_machine *m)
         return sa2_fail(m->err, SA2_ERR_FORMAT, "storage of %lld elements",
                         (long long)item[4].of.number);
     if (m->n_storages == m->storages_room)
-        return sa2_fail(m->err, SA2_ERR_LIMIT, "more than %d storages", SA2_PICKLE_MAX_TENSORS);
+        return sa2_fail(m->err, SA2_ERR_LIMIT, "more than %d storages", SA2_LIMIT_TENSORS);
     m->storages[m->n_storages] =
         (sa2_pickle_tensor){.key = (const char *)m->bytes + item[2].of.span.first,
                             .key_bytes = item[2].of.span.count,
@@ -146,7 +148,7 @@ static sa2_status rebuild_tensor(sa2_pickle_machine *m, sa2_pickle_value argumen
     if (st != SA2_OK)
         return st;
     if (m->n_tensors == m->tensors_room)
-        return sa2_fail(m->err, SA2_ERR_LIMIT, "more than %d tensors", SA2_PICKLE_MAX_TENSORS);
+        return sa2_fail(m->err, SA2_ERR_LIMIT, "more than %d tensors", SA2_LIMIT_TENSORS);
     const sa2_pickle_value *item = m->items + arguments.of.span.first;
     sa2_pickle_tensor t = m->storages[item[0].of.number];
     t.offset = item[1].of.number;

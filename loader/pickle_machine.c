@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "kernels/base/limits.h"
 #include "loader/little_endian.h"
 
 static const char *const kind_names[] = {"an absence", "None",    "a bool", "an int",
@@ -27,12 +28,12 @@ sa2_status sa2_pickle_machine_create(sa2_pickle_machine *m, const void *bytes, s
         .bytes = bytes,
         .n = n,
         .err = err,
-        .stack_room = least(n, SA2_PICKLE_MAX_STACK),
-        .memo_room = least(n, SA2_PICKLE_MAX_MEMO),
-        .items_room = least(n, SA2_PICKLE_MAX_ITEMS),
-        .pairs_room = least(n, SA2_PICKLE_MAX_PAIRS),
-        .storages_room = least(n, SA2_PICKLE_MAX_TENSORS),
-        .tensors_room = least(n, SA2_PICKLE_MAX_TENSORS),
+        .stack_room = least(n, SA2_LIMIT_PICKLE_STACK),
+        .memo_room = least(n, SA2_LIMIT_PICKLE_MEMO),
+        .items_room = least(n, SA2_LIMIT_PICKLE_ITEMS),
+        .pairs_room = least(n, SA2_LIMIT_PICKLE_PAIRS),
+        .storages_room = least(n, SA2_LIMIT_TENSORS),
+        .tensors_room = least(n, SA2_LIMIT_TENSORS),
     };
     size_t stack = m->stack_room * sizeof *m->stack, memo = m->memo_room * sizeof *m->memo;
     size_t items = m->items_room * sizeof *m->items, pairs = m->pairs_room * sizeof *m->pairs;
@@ -84,7 +85,7 @@ sa2_status sa2_pickle_take(sa2_pickle_machine *m, size_t count, const unsigned c
 sa2_status sa2_pickle_push(sa2_pickle_machine *m, sa2_pickle_kind kind, int64_t number)
 {
     if (m->n_stack == m->stack_room)
-        return over_limit(m, "values on the stack", SA2_PICKLE_MAX_STACK);
+        return over_limit(m, "values on the stack", SA2_LIMIT_PICKLE_STACK);
     m->stack[m->n_stack++] = (sa2_pickle_value){.kind = kind, .of.number = number};
     return SA2_OK;
 }
@@ -107,8 +108,8 @@ bool sa2_pickle_has(const sa2_pickle_machine *m, size_t count)
 
 sa2_status sa2_pickle_mark(sa2_pickle_machine *m)
 {
-    if (m->n_marks == SA2_PICKLE_MAX_MARKS)
-        return over_limit(m, "open tuples and dicts", SA2_PICKLE_MAX_MARKS);
+    if (m->n_marks == SA2_LIMIT_PICKLE_MARKS)
+        return over_limit(m, "open tuples and dicts", SA2_LIMIT_PICKLE_MARKS);
     m->marks[m->n_marks++] = m->n_stack;
     return SA2_OK;
 }
@@ -210,7 +211,7 @@ sa2_status sa2_pickle_tuple(sa2_pickle_machine *m, size_t count)
     if (!sa2_pickle_has(m, count))
         return refuse(m, "too few values on the stack");
     if (count > m->items_room - m->n_items)
-        return over_limit(m, "values in tuples", SA2_PICKLE_MAX_ITEMS);
+        return over_limit(m, "values in tuples", SA2_LIMIT_PICKLE_ITEMS);
     size_t first = m->n_items;
     m->n_stack -= count;
     memcpy(m->items + first, m->stack + m->n_stack, count * sizeof *m->items);
@@ -227,7 +228,7 @@ static sa2_status set_items(sa2_pickle_machine *m, size_t first, size_t count)
     if (count % 2 != 0)
         return refuse(m, "a key without an item");
     if (count / 2 > m->pairs_room - m->n_pairs)
-        return over_limit(m, "items in dicts", SA2_PICKLE_MAX_PAIRS);
+        return over_limit(m, "items in dicts", SA2_LIMIT_PICKLE_PAIRS);
     int64_t dict = m->stack[first - 1].of.number;
     for (size_t i = first; i < first + count; i += 2)
         m->pairs[m->n_pairs++] = (sa2_pickle_pair){dict, m->stack[i], m->stack[i + 1]};

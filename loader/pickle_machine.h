@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "kernels/base/limits.h"
 #include "loader/pickle.h"
 
 typedef enum sa2_pickle_kind {
@@ -47,7 +48,7 @@ typedef struct sa2_pickle_machine {
     sa2_arena memory; /* of the arrays, each with room for what n bytes can fill */
     sa2_pickle_value *stack;
     size_t n_stack, stack_room;
-    size_t marks[SA2_PICKLE_MAX_MARKS]; /* heights of the stack */
+    size_t marks[SA2_LIMIT_PICKLE_MARKS]; /* heights of the stack */
     size_t n_marks;
     sa2_pickle_value *memo;
     size_t memo_room;

@@ -29,7 +29,10 @@ typedef struct sa2_vocoder_dims {
 } sa2_vocoder_dims;
 
 /* campplus.onnx: D-TDNN with three dense blocks behind a 2-d convolutional head. */
-enum { SA2_SPEAKER_BLOCKS = 3 };
+enum {
+    SA2_SPEAKER_BLOCKS = 3,
+    SA2_SPEAKER_HEAD_REDUCTION = 8, /* of the mel bins: three strides of 2 */
+};
 
 typedef struct sa2_speaker_dims {
     int mel;           /* bins of the filter bank */

@@ -8,6 +8,7 @@
 #include "kernels/base/status.h"
 #include "loader/preset.h"
 #include "loader/tensor_map.h"
+#include "loader/write_progress.h"
 
 typedef enum sa2_token2wav_file {
     SA2_FLOW_FILE = 0,
@@ -28,11 +29,9 @@ sa2_status sa2_token2wav_synthetic_map(sa2_tensor_map **map, sa2_token2wav_file 
 /* Bytes of all values of the four files. Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_token2wav_bytes(uint64_t *bytes, const sa2_preset *preset, sa2_error *err);
 
-/* Writes the four files and flow.yaml into `folder`, which exists. Memory stays at a few MB.
- *   progress  is told the bytes written since its last call, or NULL
+/* Writes the four files and flow.yaml into `folder`, which exists.
  * Errors: SA2_ERR_IO with the file; what is unfinished is removed. */
 sa2_status sa2_token2wav_write(const char *folder, const sa2_preset *preset, uint64_t seed,
-                               void (*progress)(void *context, int64_t bytes), void *context,
-                               sa2_error *err);
+                               sa2_write_progress progress, sa2_error *err);
 
 #endif

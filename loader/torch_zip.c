@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/limits.h"
 #include "loader/little_endian.h"
 #include "loader/mapped_file.h"
 #include "loader/pickle.h"
 #include "loader/zip_directory.h"
 
-enum { MAX_NAME = 512 }; /* bytes of a tensor's name */
+enum { NAME_BYTES = SA2_LIMIT_TENSOR_NAME_BYTES + 1 };
 
 /* ---- tensors made on demand ---- */
 
@@ -89,6 +90,13 @@ static sa2_status make_strided(const void *context, const sa2_tensor_entry *entr
 
 /* ---- adding a tensor ---- */
 
+/* Where tensors come from. */
+typedef struct torch_source {
+    const char *origin;
+    bool mapped; /* the bytes are those of a mapped file */
+    const char *prefix;
+} torch_source;
+
 static bool is_dense(const sa2_pickle_tensor *t)
 {
     int64_t step = 1;
@@ -120,7 +128,7 @@ static sa2_status find_storage(const sa2_zip_directory *zip, const char *root, s
                                const sa2_pickle_tensor *t, const unsigned char **data,
                                sa2_error *err)
 {
-    char path[SA2_ZIP_MAX_NAME];
+    char path[SA2_LIMIT_ZIP_NAME_BYTES];
     static const char folder[] = "data/";
     size_t folder_bytes = sizeof folder - 1;
     if (root_bytes + folder_bytes > sizeof path ||
@@ -142,12 +150,7 @@ static sa2_status find_storage(const sa2_zip_directory *zip, const char *root, s
     return SA2_OK;
 }
 
-static void free_strided(void *thing)
-{
-    free(thing);
-}
-
-static sa2_status add_tensor(sa2_tensor_map *map, const char *name, const char *origin,
+static sa2_status add_tensor(sa2_tensor_map *map, const char *name, const torch_source *source,
                              const sa2_pickle_tensor *t, const unsigned char *storage,
                              sa2_error *err)
 {
@@ -158,16 +161,17 @@ static sa2_status add_tensor(sa2_tensor_map *map, const char *name, const char *
                     t->storage == SA2_PICKLE_INT || t->storage == SA2_PICKLE_BYTE;
     if (as_it_is && is_dense(t) && (uintptr_t)data % width == 0) {
         memcpy(&tensor.data, &data, sizeof data); /* the map never writes to it */
-        return sa2_tensor_map_add(map, name, origin, tensor, err);
+        return source->mapped ? sa2_tensor_map_add_mapped(map, name, source->origin, tensor, err)
+                              : sa2_tensor_map_add(map, name, source->origin, tensor, err);
     }
     strided *s = malloc(sizeof *s);
     if (s == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "memory: %zu bytes asked for", sizeof *s);
     *s = (strided){.storage = storage, .tensor = *t};
-    sa2_status st = sa2_tensor_map_keep(map, s, free_strided, err);
+    sa2_status st = sa2_tensor_map_keep(map, s, free, err);
     if (st != SA2_OK)
         return st;
-    return sa2_tensor_map_add_made(map, name, origin, tensor, make_strided, s, err);
+    return sa2_tensor_map_add_made(map, name, source->origin, tensor, make_strided, s, err);
 }
 
 /* ---- the archive ---- */
@@ -200,7 +204,7 @@ static sa2_status find_pickle(const sa2_zip_directory *zip, const sa2_zip_entry 
 static sa2_status judge_byte_order(const sa2_zip_directory *zip, const char *root,
                                    size_t root_bytes, sa2_error *err)
 {
-    char path[SA2_ZIP_MAX_NAME];
+    char path[SA2_LIMIT_ZIP_NAME_BYTES];
     static const char file[] = "byteorder";
     size_t path_bytes = root_bytes + sizeof file - 1;
     if (path_bytes > sizeof path)
@@ -222,17 +226,17 @@ static sa2_status name_of(const sa2_pickle_tensor *t, const char *prefix, char *
     if (t->name_bytes < cut || (cut > 0 && memcmp(t->name, prefix, cut) != 0))
         cut = 0;
     size_t bytes = t->name_bytes - cut;
-    if (bytes < 1 || bytes >= MAX_NAME || memchr(t->name + cut, '\0', bytes) != NULL)
+    if (bytes < 1 || bytes >= NAME_BYTES || memchr(t->name + cut, '\0', bytes) != NULL)
         return sa2_fail(err, SA2_ERR_LIMIT,
                         "a tensor's name of %zu bytes, 1 to %d without zeros can be read", bytes,
-                        MAX_NAME - 1);
+                        SA2_LIMIT_TENSOR_NAME_BYTES);
     memcpy(name, t->name + cut, bytes);
     name[bytes] = '\0';
     return SA2_OK;
 }
 
-static sa2_status add_all(sa2_tensor_map *map, const sa2_zip_directory *zip, const char *origin,
-                          const char *prefix, sa2_error *err)
+static sa2_status add_all(sa2_tensor_map *map, const sa2_zip_directory *zip,
+                          const torch_source *source, sa2_error *err)
 {
     const sa2_zip_entry *pickle = NULL;
     size_t root_bytes = 0;
@@ -244,14 +248,14 @@ static sa2_status add_all(sa2_tensor_map *map, const sa2_zip_directory *zip, con
         st = sa2_pickle_open(&dict, pickle->data, pickle->bytes, err);
     for (size_t i = 0; i < dict.n_tensors && st == SA2_OK; i++) {
         const sa2_pickle_tensor *t = &dict.tensors[i];
-        char name[MAX_NAME];
+        char name[NAME_BYTES];
         const unsigned char *storage = NULL;
-        st = name_of(t, prefix, name, err);
+        st = name_of(t, source->prefix, name, err);
         if (st != SA2_OK)
             break;
         st = find_storage(zip, pickle->name, root_bytes, t, &storage, err);
         if (st == SA2_OK)
-            st = add_tensor(map, name, origin, t, storage, err);
+            st = add_tensor(map, name, source, t, storage, err);
         else
             st = sa2_wrap(err, st, "%s", name);
     }
@@ -259,8 +263,8 @@ static sa2_status add_all(sa2_tensor_map *map, const sa2_zip_directory *zip, con
     return st;
 }
 
-sa2_status sa2_torch_zip_parse(sa2_tensor_map **map, const void *bytes, size_t n,
-                               const char *origin, const char *prefix, sa2_error *err)
+static sa2_status parse(sa2_tensor_map **map, const void *bytes, size_t n,
+                        const torch_source *source, sa2_error *err)
 {
     sa2_tensor_map *made = NULL;
     sa2_zip_directory zip = {0};
@@ -268,14 +272,21 @@ sa2_status sa2_torch_zip_parse(sa2_tensor_map **map, const void *bytes, size_t n
     if (st == SA2_OK)
         st = sa2_tensor_map_create(&made, err);
     if (st == SA2_OK)
-        st = add_all(made, &zip, origin, prefix, err);
+        st = add_all(made, &zip, source, err);
     sa2_zip_directory_close(&zip);
     if (st != SA2_OK) {
         sa2_tensor_map_destroy(made);
-        return sa2_wrap(err, st, "%s", origin);
+        return sa2_wrap(err, st, "%s", source->origin);
     }
     *map = made;
     return SA2_OK;
+}
+
+sa2_status sa2_torch_zip_parse(sa2_tensor_map **map, const void *bytes, size_t n,
+                               const char *origin, const char *prefix, sa2_error *err)
+{
+    torch_source source = {.origin = origin, .prefix = prefix};
+    return parse(map, bytes, n, &source, err);
 }
 
 static void close_file(void *thing)
@@ -291,9 +302,10 @@ sa2_status sa2_torch_zip_open(sa2_tensor_map **map, const char *path, const char
     if (file == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "%s: memory for a file", path);
     sa2_tensor_map *made = NULL;
+    torch_source source = {.origin = path, .mapped = true, .prefix = prefix};
     sa2_status st = sa2_mapped_file_open(file, path, err);
     if (st == SA2_OK)
-        st = sa2_torch_zip_parse(&made, file->data, file->bytes, path, prefix, err);
+        st = parse(&made, file->data, file->bytes, &source, err);
     if (st != SA2_OK) {
         close_file(file);
         return st;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/limits.h"
 #include "loader/little_endian.h"
 
 enum {
@@ -251,10 +252,10 @@ static sa2_status read_entry(const unsigned char *file, const directory_place *p
     if (h.name_bytes > left || extra > left - h.name_bytes || comment > left - h.name_bytes - extra)
         return sa2_fail(err, SA2_ERR_FORMAT, "zip: the entry at byte %llu leaves the directory",
                         (unsigned long long)(*at - place->first));
-    if (h.name_bytes < 1 || h.name_bytes > SA2_ZIP_MAX_NAME)
+    if (h.name_bytes < 1 || h.name_bytes > SA2_LIMIT_ZIP_NAME_BYTES)
         return sa2_fail(err, SA2_ERR_LIMIT,
                         "zip: an entry's name has %zu bytes, 1 to %d can be read", h.name_bytes,
-                        SA2_ZIP_MAX_NAME);
+                        SA2_LIMIT_ZIP_NAME_BYTES);
     *at += CENTRAL_BYTES + h.name_bytes + extra + comment;
 
     sa2_status st = read_extra(h.name + h.name_bytes, extra, &h, true, err);
@@ -316,9 +317,9 @@ sa2_status sa2_zip_directory_open(sa2_zip_directory *zip, const void *bytes, siz
     sa2_status st = find_directory(file, n, &place, err);
     if (st != SA2_OK)
         return st;
-    if (place.n_entries > SA2_ZIP_MAX_ENTRIES)
+    if (place.n_entries > SA2_LIMIT_ZIP_ENTRIES)
         return sa2_fail(err, SA2_ERR_LIMIT, "zip: %llu entries, %d can be read",
-                        (unsigned long long)place.n_entries, SA2_ZIP_MAX_ENTRIES);
+                        (unsigned long long)place.n_entries, SA2_LIMIT_ZIP_ENTRIES);
     if (place.n_entries > place.bytes / CENTRAL_BYTES)
         return sa2_fail(err, SA2_ERR_FORMAT, "zip: %llu entries in a directory of %llu bytes",
                         (unsigned long long)place.n_entries, (unsigned long long)place.bytes);

@@ -12,11 +12,6 @@
 
 #include "kernels/base/arena.h"
 
-enum {
-    SA2_ZIP_MAX_ENTRIES = 250000,
-    SA2_ZIP_MAX_NAME = 1024, /* bytes */
-};
-
 typedef struct sa2_zip_entry {
     const char *name; /* name_bytes of them, in the archive: no 0 at the end */
     size_t name_bytes;

@@ -30,6 +30,17 @@ enum {
     SA2_LIMIT_CONFIG_BYTES = 16 << 20,     /* config.json, flow.yaml */
     SA2_LIMIT_TOKENIZER_BYTES = 256 << 20, /* any one tokenizer file */
     SA2_LIMIT_VOCAB = 4 << 20,             /* entries, merges, added tokens: each */
+    SA2_LIMIT_ZIP_ENTRIES = 250000,
+    SA2_LIMIT_ZIP_NAME_BYTES = 1024,
+    SA2_LIMIT_PICKLE_BYTES = 64 << 20,
+    SA2_LIMIT_PICKLE_STACK = 1 << 16, /* values */
+    SA2_LIMIT_PICKLE_MARKS = 64,      /* tuples and dicts that are open at one time */
+    SA2_LIMIT_PICKLE_MEMO = 1 << 21,  /* entries; also the largest index + 1 */
+    SA2_LIMIT_PICKLE_ITEMS = 1 << 22, /* of all tuples together */
+    SA2_LIMIT_PICKLE_PAIRS = 1 << 20, /* of all dicts together */
+    SA2_LIMIT_ONNX_NODES = 1 << 20,
+    SA2_LIMIT_ONNX_EDGES = 1 << 23, /* inputs and outputs of all nodes */
+    SA2_LIMIT_YAML_DEPTH = 16,
 };
 
 /* Dimensions in config.json: above these a number is a mistake, and products of two fit an int64_t. */
