@@ -1,5 +1,6 @@
 #include "kernels/ops.h"
 
+#include <float.h>
 #include <stdio.h>
 
 #include "kernels/stream.h"
@@ -224,9 +225,9 @@ void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
     if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.kernel < a.stride)
         wrong = "stride from 1, kernel from stride, pad from 0 expected";
     else if (a.y.ndim != 2 || a.x.ndim != 2 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
-             a.w->rows != a.stride * a.y.shape[1] ||
+             !sa2_tensor_is_dense(&a.y) || a.w->rows != a.stride * a.y.shape[1] ||
              a.w->cols != (a.kernel + a.stride - 1) / a.stride * a.x.shape[1])
-        wrong = "y f32 [., out], x f32 [., in] and w by phases expected";
+        wrong = "y f32 [., out] dense, x f32 [., in] and w by phases expected";
     else if (!are_sequences(a.sequences, a.x.shape[0]))
         wrong = "offsets do not cover x";
     else if (!is_vector_or_absent(&a.bias, a.y.shape[1]))
@@ -563,8 +564,8 @@ void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor)
 {
     if (s->status != SA2_OK)
         return;
-    if (y.dtype != SA2_F32 || y.ndim != 2 || !(floor > 0.0f))
-        refuse(s, "log_floor", "y f32 [frames, bins] and a floor above 0 expected", 1,
+    if (y.dtype != SA2_F32 || y.ndim != 2 || !(floor >= FLT_MIN))
+        refuse(s, "log_floor", "y f32 [frames, bins] and a normal floor above 0 expected", 1,
                (named[]){{"y", &y}});
     else
         s->status = s->ops->log_floor(s, y, kind, floor, &s->error);

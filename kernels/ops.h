@@ -101,7 +101,7 @@ typedef struct sa2_conv1d_args {
 void sa2_conv1d(sa2_stream *s, sa2_conv1d_args a);
 
 typedef struct sa2_conv_transpose1d_args {
-    sa2_tensor y;        /* [sum of (len - 1) * stride - 2 pad + kernel, out] f32 */
+    sa2_tensor y;        /* [sum of (len - 1) * stride - 2 pad + kernel, out] f32, dense */
     sa2_tensor x;        /* [rows, in] f32 */
     sa2_rows sequences;  /* of x */
     const sa2_matrix *w; /* by sa2_matrix_write_transpose() */
@@ -249,7 +249,7 @@ void sa2_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, flo
 
 typedef enum sa2_log_kind { SA2_LOG_E, SA2_LOG_10 } sa2_log_kind;
 
-/* y = log(max(y, floor)), in place, f32. */
+/* y = log(max(y, floor)), in place, f32; floor a normal number above 0. */
 void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor);
 
 /* In each sequence: y = (max(y, largest - range) + shift) * scale, in place, f32 (Whisper's log-mel). */

@@ -16,6 +16,9 @@ typedef struct sa2_token2wav_preset {
     int speaker_growth, speaker_bottleneck, speaker_initial, speaker_gate;
 } sa2_token2wav_preset;
 
+/* Behind the byte-level entries: 22 of Qwen2.5, 31 of StepFun, <audio_0> to <audio_6561>. */
+enum { SA2_PRESET_ADDED_TOKENS = 22 + 31 + 6562 };
+
 typedef struct sa2_preset {
     const char *name;
     sa2_model_config config; /* complete */

@@ -82,12 +82,12 @@ void sa2_vocab_add_entry(sa2_vocab_builder *b, const char *origin, const char *s
 void sa2_vocab_add_merge(sa2_vocab_builder *b, const char *origin, const char *left, size_t n_left,
                          const char *right, size_t n_right)
 {
-    sa2_vocab_merge *merges =
+    sa2_merge_entry *merges =
         with_room(b, origin, b->vocab.merges, b->vocab.n_merges, &b->merges_room, sizeof *merges);
     if (merges == NULL)
         return;
     b->vocab.merges = merges;
-    sa2_vocab_merge merge = {copy(b, left, n_left), copy(b, right, n_right)};
+    sa2_merge_entry merge = {copy(b, left, n_left), copy(b, right, n_right)};
     if (merge.left != NULL && merge.right != NULL)
         merges[b->vocab.n_merges++] = merge;
 }
@@ -162,7 +162,7 @@ static void finish_entries(sa2_vocab_builder *b)
 static void check_merge(sa2_vocab_builder *b, const sa2_name_table *entries, int rank)
 {
     char result[4096];
-    const sa2_vocab_merge *merge = &b->vocab.merges[rank];
+    const sa2_merge_entry *merge = &b->vocab.merges[rank];
     int n = snprintf(result, sizeof result, "%s%s", merge->left, merge->right);
     const char *parts[] = {merge->left, merge->right, result};
     if (n < 0 || (size_t)n >= sizeof result) {
@@ -191,7 +191,7 @@ static void finish_merges(sa2_vocab_builder *b)
 }
 
 /* An added token may repeat an entry, but not stand in the place of another one. */
-static void check_place(sa2_vocab_builder *b, const sa2_vocab_added *token)
+static void check_place(sa2_vocab_builder *b, const sa2_added_entry *token)
 {
     sa2_vocab_entry key = {.id = token->id};
     const sa2_vocab_entry *entry =

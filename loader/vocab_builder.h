@@ -10,7 +10,7 @@
 
 /* An added token and the source that it comes from. */
 typedef struct sa2_vocab_candidate {
-    sa2_vocab_added token;
+    sa2_added_entry token;
     int source;
 } sa2_vocab_candidate;
 

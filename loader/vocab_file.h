@@ -13,31 +13,17 @@
 #include <stdint.h>
 
 #include "kernels/base/status.h"
+#include "kernels/base/vocab.h"
 #include "loader/text_pool.h"
-
-typedef struct sa2_vocab_entry {
-    const char *symbols;
-    int32_t id;
-} sa2_vocab_entry;
-
-typedef struct sa2_vocab_merge {
-    const char *left, *right;
-} sa2_vocab_merge;
-
-typedef struct sa2_vocab_added {
-    int32_t id;
-    const char *content;
-    bool special;
-} sa2_vocab_added;
 
 /* Everything belongs to the struct. Read-only after loading, so any number of threads may read. */
 typedef struct sa2_vocab_file {
     int n_vocab;
     sa2_vocab_entry *vocab; /* by rising id */
     int n_merges;
-    sa2_vocab_merge *merges; /* in rank order */
+    sa2_merge_entry *merges; /* in rank order */
     int n_added;
-    sa2_vocab_added *added; /* by rising id */
+    sa2_added_entry *added; /* by rising id */
     const char *eos;        /* content of the token, or NULL */
     const char *pad;
     sa2_text_pool text; /* where the strings lie */

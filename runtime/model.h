@@ -27,7 +27,10 @@ typedef struct sa2_model {
     sa2_arena arena;      /* the weights */
 } sa2_model;
 
+enum { SA2_MODEL_HEARING = 1, SA2_MODEL_DECODER = 2 }; /* encoder and adaptor; decoder */
+
 typedef struct sa2_model_options {
+    int parts; /* what is needed of the above; 0: everything */
     void (*progress)(void *context, const char *what, size_t done, size_t total);
     void *context;
 } sa2_model_options;
@@ -47,7 +50,7 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
 void sa2_model_close(sa2_model *model);
 
 /* Bytes of the weights in the backend's layout, without reading any. */
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend,
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
                                    size_t *bytes, sa2_error *err);
 
 #endif

@@ -38,6 +38,8 @@ void sa2_weights_release(sa2_weights *w)
     if (w->status == SA2_OK)
         w->status = st;
     sa2_tensor_map_release(w->map);
+    if (w->progress != NULL)
+        w->progress(w->context, w->bytes);
 }
 
 static void put_name(char *name, const sa2_weights *w, const char *format, va_list args)

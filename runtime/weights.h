@@ -14,14 +14,16 @@
 #include "loader/tensor_map.h"
 
 typedef struct sa2_weights {
-    sa2_stream *stream;  /* gives the layout, and runs the conversions */
-    sa2_tensor_map *map; /* may be NULL while measuring */
-    sa2_arena *arena;    /* memory of the backend; NULL: measure */
-    sa2_dtype dtype;     /* of matrices and tables */
-    const char *prefix;  /* before every name; "" */
-    size_t bytes;        /* measured */
-    sa2_status status;   /* of the first failure */
-    sa2_error *err;      /* the report */
+    sa2_stream *stream;                            /* gives the layout, and runs the conversions */
+    sa2_tensor_map *map;                           /* may be NULL while measuring */
+    sa2_arena *arena;                              /* memory of the backend; NULL: measure */
+    sa2_dtype dtype;                               /* of matrices and tables */
+    const char *prefix;                            /* before every name; "" */
+    size_t bytes;                                  /* taken so far */
+    void (*progress)(void *context, size_t bytes); /* after each layer; NULL: nobody asks */
+    void *context;
+    sa2_status status; /* of the first failure */
+    sa2_error *err;    /* the report */
 } sa2_weights;
 
 /* f32 [n]. */

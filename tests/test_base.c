@@ -23,6 +23,20 @@ static void a_report_names_every_mistake_and_keeps_the_first_status(void **state
     assert_string_equal(err.message, "folder x: a: 1\nb: 2");
 }
 
+static void reports_merge_into_one(void **state)
+{
+    (void)state;
+    sa2_error whole = {0}, none = {0}, part = {0};
+    sa2_fail_merge(&whole, SA2_OK, &none);
+    assert_int_equal(whole.status, SA2_OK);
+    sa2_fail_also(&whole, SA2_ERR_IO, "a");
+    sa2_fail_also(&part, SA2_ERR_FORMAT, "b");
+    sa2_fail_also(&part, SA2_ERR_FORMAT, "c");
+    assert_int_equal(sa2_fail_merge(&whole, SA2_ERR_FORMAT, &part), SA2_ERR_FORMAT);
+    assert_string_equal(whole.message, "a\nb\nc");
+    assert_int_equal(whole.status, SA2_ERR_IO);
+}
+
 static void lines_that_do_not_fit_are_counted(void **state)
 {
     (void)state;
@@ -83,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_report_names_every_mistake_and_keeps_the_first_status),
+        cmocka_unit_test(reports_merge_into_one),
         cmocka_unit_test(lines_that_do_not_fit_are_counted),
         cmocka_unit_test(an_arena_refuses_what_does_not_fit_and_gives_back),
         cmocka_unit_test(bf16_rounds_to_nearest_even),

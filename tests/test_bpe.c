@@ -1,4 +1,5 @@
-/* Text to ids and back: the golden cases of two vocabularies, and what holds for any text. */
+/* Text to ids and back, for any text, and vocabularies with mistakes; golden cases are in
+ * test_check_text.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,90 +9,12 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 #include <utf8proc.h>
 
 #include "tests/support/test_files.h"
 #include "tests/support/test_tokenizer.h"
 #include "tokenizer/byte_symbols.h"
 #include "tokenizer/text_stream.h"
-
-static void fail_on_ids(const char *text, const sa2_ids *found, json_t *expected)
-{
-    char *want = json_dumps(expected, JSON_COMPACT);
-    printf("text \"%s\"\nexpected %s\nfound   ", text, want);
-    for (size_t i = 0; i < found->n; i++)
-        printf(" %d", found->data[i]);
-    printf("\n");
-    free(want);
-    fail();
-}
-
-static void check_encode(const test_tokenizer *t, json_t *line)
-{
-    json_t *text = json_object_get(line, "text");
-    json_t *expected = json_object_get(line, "ids");
-    sa2_ids ids = {0};
-    assert_int_equal(sa2_encode(t->encoder, json_string_value(text), json_string_length(text),
-                                (sa2_span){0}, &ids, NULL),
-                     SA2_OK);
-    bool same = ids.n == json_array_size(expected);
-    for (size_t i = 0; same && i < ids.n; i++)
-        same = ids.data[i] == json_integer_value(json_array_get(expected, i));
-    if (!same)
-        fail_on_ids(json_string_value(text), &ids, expected);
-    sa2_ids_free(&ids);
-}
-
-static void check_decode(const test_tokenizer *t, json_t *line)
-{
-    json_t *ids = json_object_get(line, "ids");
-    json_t *expected = json_object_get(line, "text");
-    bool skip_special = json_is_true(json_object_get(line, "skip_special"));
-    sa2_ids found = {0};
-    sa2_bytes text = {0};
-    for (size_t i = 0; i < json_array_size(ids); i++)
-        sa2_ids_append(&found, (int32_t)json_integer_value(json_array_get(ids, i)));
-    assert_int_equal(sa2_decode(t->tokenizer, found.data, found.n, skip_special, &text, NULL),
-                     SA2_OK);
-    assert_int_equal(text.n, json_string_length(expected));
-    assert_memory_equal(sa2_bytes_text(&text), json_string_value(expected), text.n);
-    sa2_ids_free(&found);
-    sa2_bytes_free(&text);
-}
-
-static void check_file(const test_tokenizer *t, const char *relative)
-{
-    char path[1024];
-    FILE *file = fopen(test_data(path, sizeof path, relative), "rb");
-    assert_non_null(file);
-    int n = 0;
-    for (json_t *line; (line = json_loadf(file, JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, NULL));
-         n++) {
-        if (json_is_true(json_object_get(line, "decode")))
-            check_decode(t, line);
-        else
-            check_encode(t, line);
-        json_decref(line);
-    }
-    fclose(file);
-    assert_true(n > 600);
-}
-
-static void the_tiny_vocabulary_gives_the_golden_ids_and_texts(void **state)
-{
-    check_file(*state, "golden/tokenizer/tiny.jsonl");
-}
-
-static void the_release_vocabulary_gives_the_golden_ids_and_texts(void **state)
-{
-    (void)state;
-    test_tokenizer release;
-    if (!test_tokenizer_release(&release))
-        return;
-    check_file(&release, "golden/tokenizer/qwen2.jsonl");
-    test_tokenizer_free(&release);
-}
 
 /* ---- what holds for any text ---- */
 
@@ -424,8 +347,6 @@ static int unload(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_tiny_vocabulary_gives_the_golden_ids_and_texts),
-        cmocka_unit_test(the_release_vocabulary_gives_the_golden_ids_and_texts),
         cmocka_unit_test(decoding_what_was_encoded_gives_the_text_in_nfc),
         cmocka_unit_test(every_character_gives_its_nfc),
         cmocka_unit_test(ill_formed_bytes_are_encoded_as_replacement_characters),

@@ -4,12 +4,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "runtime/audio/resample.h"
+#include "tests/support/golden.h"
 
 static const double PI = 3.14159265358979323846;
 
@@ -157,6 +159,38 @@ static void a_tone_has_the_known_samples(void **state)
     }
 }
 
+static void check_golden(const char *name, int rate_in, int rate_out)
+{
+    sa2_golden_case *golden = golden_open(name);
+    sa2_tensor x = golden_input(golden, "samples");
+    sa2_resample_table table = table_of(rate_in, rate_out);
+    float *y = whole(&table, x.data, x.shape[0]);
+    assert_golden(golden, "samples", SA2_F32,
+                  sa2_tensor_1d(y, SA2_F32, sa2_resample_count(&table, x.shape[0])));
+    free(y);
+    sa2_resample_table_destroy(&table);
+    sa2_golden_case_close(golden);
+}
+
+static void resampled_sounds_are_golden(void **state)
+{
+    (void)state;
+    static const int to_16k[] = {8000, 22050, 24000, 32000, 44100, 48000};
+    for (size_t i = 0; i < sizeof to_16k / sizeof to_16k[0]; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "language_model/resample_%d.safetensors", to_16k[i]);
+        check_golden(name, to_16k[i], 16000);
+    }
+    static const int pairs[][2] = {{16000, 24000}, {22050, 16000}, {24000, 16000}, {44100, 16000},
+                                   {44100, 24000}, {48000, 16000}, {48000, 24000}, {8000, 24000}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "token2wav/resample_%d_%d.safetensors", pairs[i][0],
+                 pairs[i][1]);
+        check_golden(name, pairs[i][0], pairs[i][1]);
+    }
+}
+
 static void a_stream_gives_the_bits_of_the_whole_clip(void **state)
 {
     (void)state;
@@ -249,6 +283,7 @@ int main(void)
         cmocka_unit_test(taps_are_those_of_the_formula),
         cmocka_unit_test(every_pair_of_rates_matches_the_definition),
         cmocka_unit_test(a_tone_has_the_known_samples),
+        cmocka_unit_test(resampled_sounds_are_golden),
         cmocka_unit_test(a_stream_gives_the_bits_of_the_whole_clip),
         cmocka_unit_test(equal_rates_change_nothing),
         cmocka_unit_test(the_length_is_rounded_to_float_before_the_ceiling),

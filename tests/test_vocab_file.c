@@ -174,8 +174,8 @@ static void the_decoder_of_the_configuration_wins(void **state)
                "\"additional_special_tokens\": [\"<new>\", {\"content\": \"<y>\"}]}");
     sa2_vocab_file_load(&v, folder, &err);
     assert_string_equal(err.message, "");
-    static const sa2_vocab_added want[] = {
-        {11, "<x>", true}, {12, "<y>", true}, {13, "<z>", true}, {14, "<new>", true}};
+    static const sa2_added_entry want[] = {
+        {"<x>", 11, true}, {"<y>", 12, true}, {"<z>", 13, true}, {"<new>", 14, true}};
     assert_int_equal(v.n_added, 4);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(v.added[i].id, want[i].id);

@@ -73,6 +73,10 @@ typedef struct sa2_chat_message {
     const char *tool_call_id; /* which call a message of role tool answers; NULL: unknown */
 } sa2_chat_message;
 
+/* Roles whose text may hold control tokens: the assistant's has <tts_start>. All others are what
+ * users and tools say. */
+bool sa2_chat_role_is_trusted(const char *role);
+
 typedef enum sa2_flag {
     SA2_FLAG_UNSET = 0,
     SA2_FLAG_NO,

@@ -21,17 +21,19 @@ void sa2_think_answer_prefill(sa2_template template, const char *reasoning, size
                               sa2_bytes *prefill);
 
 typedef enum sa2_think_phase {
-    SA2_THINK_BEFORE = 0, /* nothing but white space so far; <think> may come */
+    SA2_THINK_BEFORE = 0, /* white space so far; <think> may come */
     SA2_THINK_INSIDE,
-    SA2_THINK_AFTER_TAG, /* white space here belongs to neither */
+    SA2_THINK_CLOSED, /* right after </think> */
     SA2_THINK_AFTER,
 } sa2_think_phase;
 
-/* Sorts streamed text into reasoning and answer. Holds back what may become a tag. */
+/* Sorts streamed text into reasoning and answer. A start of a tag is held back until it is one or
+ * not. The reasoning is all between the tags, as it stands (the second request needs it so); white
+ * space before <think> and right after </think> belongs to neither. Text that does not begin with
+ * <think> is all answer. */
 typedef struct sa2_think_splitter {
     sa2_think_phase phase;
-    char held[8]; /* white space is counted apart: it is not kept before a tag */
-    size_t n_held;
+    size_t n_held; /* bytes of the tag that this phase waits for */
 } sa2_think_splitter;
 
 /* `inside`: the prompt ends within <think>. */

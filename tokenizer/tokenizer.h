@@ -12,22 +12,7 @@
 #include <stdint.h>
 
 #include "kernels/base/status.h"
-
-typedef struct sa2_vocab_entry {
-    const char *symbols; /* as in vocab.json: one printable character for a byte, UTF-8 */
-    int32_t id;
-} sa2_vocab_entry;
-
-typedef struct sa2_merge_entry {
-    const char *left; /* symbols, as above; the rank of a merge is its index */
-    const char *right;
-} sa2_merge_entry;
-
-typedef struct sa2_added_entry {
-    const char *content; /* the text itself, UTF-8 */
-    int32_t id;
-    bool special; /* left out by decoding that skips special tokens */
-} sa2_added_entry;
+#include "kernels/base/vocab.h"
 
 /* What the tokenizer files of a model say. The strings need live only during create. */
 typedef struct sa2_tokenizer_source {

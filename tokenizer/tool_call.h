@@ -25,17 +25,18 @@ typedef struct sa2_tool_events {
     void *context;
 } sa2_tool_events;
 
-/* Zero-initialise it, then init. Threads: one at a time. */
+/* Threads: one at a time. */
 typedef struct sa2_tool_parser {
     sa2_tool_events events;
     const char *const *names; /* of the tools; NULL: any name will do. Borrowed. */
     size_t n_names;
-    int n_calls;   /* reported so far */
-    bool in_block; /* between the tags */
+    int n_calls; /* reported so far */
     bool seen_block;
-    sa2_bytes raw;  /* from the first tag on, as long as no call is valid */
-    sa2_bytes kept; /* content that comes out if no other block follows */
-    sa2_bytes block;
+    bool in_block;      /* between the tags */
+    sa2_bytes block;    /* its text */
+    sa2_bytes raw;      /* all since the first tag: content unless a call comes */
+    sa2_bytes salvaged; /* blocks whose JSON does not parse: content if a call comes */
+    sa2_bytes after;    /* all since the last block: content unless another one comes */
 } sa2_tool_parser;
 
 void sa2_tool_parser_init(sa2_tool_parser *parser, sa2_tool_events events, const char *const *names,

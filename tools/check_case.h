@@ -34,7 +34,7 @@ typedef struct sa2_check_run {
     const sa2_check_context *context;
     sa2_check_report report;
     void *user;
-    int n_judged, n_failed;
+    int n_failed;
 } sa2_check_run;
 
 typedef struct sa2_check_part {
@@ -51,7 +51,7 @@ void sa2_check_judge(sa2_check_run *run, const char *name, sa2_dtype dtype, sa2_
 sa2_status sa2_check_judge_device(sa2_check_run *run, const char *name, sa2_dtype dtype,
                                   sa2_stream *s, sa2_tensor found, sa2_error *err);
 
-/* A stream and an arena of the backend for one part. Zero-initialise it. */
+/* A stream and an arena of the backend for one part. Zero-initialise it; close it in any case. */
 typedef struct sa2_check_device {
     sa2_backend *backend; /* not owned */
     sa2_stream *stream;
@@ -59,7 +59,10 @@ typedef struct sa2_check_device {
 } sa2_check_device;
 
 sa2_status sa2_check_device_open(sa2_check_device *device, const sa2_check_run *run,
-                                 size_t arena_bytes, size_t scratch_bytes, sa2_error *err);
+                                 size_t scratch_bytes, sa2_error *err);
+
+/* The arena, once; what is needed may only be known with the stream at hand. */
+sa2_status sa2_check_device_reserve(sa2_check_device *device, size_t bytes, sa2_error *err);
 void sa2_check_device_close(sa2_check_device *device);
 
 #endif

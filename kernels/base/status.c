@@ -16,6 +16,21 @@ sa2_status sa2_fail(sa2_error *err, sa2_status st, const char *format, ...)
     return st;
 }
 
+/* After what is there; counted when it does not fit. */
+static void add_line(sa2_error *err, sa2_status st, const char *line)
+{
+    if (err->status == SA2_OK) {
+        err->status = st;
+        err->message[0] = '\0';
+    }
+    size_t used = strlen(err->message);
+    size_t room = sizeof err->message - used;
+    if (strlen(line) + 2 > room)
+        err->n_unsaid++;
+    else
+        snprintf(err->message + used, room, "%s%s", used > 0 ? "\n" : "", line);
+}
+
 sa2_status sa2_fail_also(sa2_error *err, sa2_status st, const char *format, ...)
 {
     if (err == NULL)
@@ -26,18 +41,16 @@ sa2_status sa2_fail_also(sa2_error *err, sa2_status st, const char *format, ...)
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
 
-    size_t used = strlen(err->message);
-    size_t room = sizeof err->message - used;
-    if (err->status == SA2_OK) {
-        err->status = st;
-        used = 0;
-        room = sizeof err->message;
-        err->message[0] = '\0';
+    add_line(err, st, line);
+    return st;
+}
+
+sa2_status sa2_fail_merge(sa2_error *err, sa2_status st, const sa2_error *part)
+{
+    if (err != NULL && part->message[0] != '\0') {
+        add_line(err, st, part->message);
+        err->n_unsaid += part->n_unsaid;
     }
-    if (strlen(line) + 2 > room)
-        err->n_unsaid++;
-    else
-        snprintf(err->message + used, room, "%s%s", used > 0 ? "\n" : "", line);
     return st;
 }
 

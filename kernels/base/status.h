@@ -39,6 +39,9 @@ sa2_status sa2_fail(sa2_error *err, sa2_status st, const char *format, ...)
 sa2_status sa2_fail_also(sa2_error *err, sa2_status st, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Adds the lines of another report, if it has any. */
+sa2_status sa2_fail_merge(sa2_error *err, sa2_status st, const sa2_error *part);
+
 /* Puts "prefix: " before the message, for a caller that knows more. */
 sa2_status sa2_wrap(sa2_error *err, sa2_status st, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

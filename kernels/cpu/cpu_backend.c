@@ -86,6 +86,18 @@ static sa2_status choose_isa(const char *name, sa2_isa *isa, sa2_error *err)
                     here);
 }
 
+static void choose_kernels(sa2_cpu *cpu)
+{
+    cpu->floats = sa2_floats_c();
+    cpu->tile = &sa2_tile_c;
+#if defined(__x86_64__)
+    if (cpu->isa >= SA2_ISA_AVX2)
+        cpu->floats = sa2_floats_avx2();
+    if (cpu->isa >= SA2_ISA_AVX512)
+        cpu->floats = sa2_floats_avx512();
+#endif
+}
+
 sa2_status sa2_cpu_open(sa2_cpu **cpu, const sa2_backend_options *options, sa2_error *err)
 {
     *cpu = NULL;
@@ -97,8 +109,7 @@ sa2_status sa2_cpu_open(sa2_cpu **cpu, const sa2_backend_options *options, sa2_e
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "cpu backend: no memory");
     made->isa = isa;
-    made->floats = &sa2_floats_c;
-    made->tile = &sa2_tile_c;
+    choose_kernels(made);
     st = sa2_threads_create(&made->threads, options->n_threads, err);
     if (st != SA2_OK) {
         free(made);

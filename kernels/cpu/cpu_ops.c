@@ -27,4 +27,7 @@ const sa2_ops sa2_cpu_ops = {
     .matrix_write_swiglu = sa2_cpu_matrix_write_swiglu,
     .matrix_write_transpose = sa2_cpu_matrix_write_transpose,
     .linear = sa2_cpu_linear,
+    .conv1d = sa2_cpu_conv1d,
+    .conv_transpose1d = sa2_cpu_conv_transpose1d,
+    .conv2d = sa2_cpu_conv2d,
 };

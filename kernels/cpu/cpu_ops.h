@@ -38,7 +38,6 @@ sa2_status sa2_cpu_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, flo
 sa2_status sa2_cpu_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range,
                                   float shift, float scale, sa2_error *err);
 
-/* matrix.c */
 size_t sa2_cpu_matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols);
 sa2_status sa2_cpu_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
                                 sa2_error *err);
@@ -47,5 +46,9 @@ sa2_status sa2_cpu_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor 
 sa2_status sa2_cpu_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, int stride,
                                           sa2_error *err);
 sa2_status sa2_cpu_linear(sa2_stream *s, const sa2_linear_args *a, sa2_error *err);
+sa2_status sa2_cpu_conv1d(sa2_stream *s, const sa2_conv1d_args *a, sa2_error *err);
+sa2_status sa2_cpu_conv_transpose1d(sa2_stream *s, const sa2_conv_transpose1d_args *a,
+                                    sa2_error *err);
+sa2_status sa2_cpu_conv2d(sa2_stream *s, const sa2_conv2d_args *a, sa2_error *err);
 
 #endif

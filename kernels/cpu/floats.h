@@ -46,7 +46,10 @@ typedef struct sa2_floats {
     void (*clamp)(float *y, float low, float shift, float scale, int64_t n);
 } sa2_floats;
 
-extern const sa2_floats sa2_floats_c;
+/* For each instruction set. */
+const sa2_floats *sa2_floats_c(void);
+const sa2_floats *sa2_floats_avx2(void);
+const sa2_floats *sa2_floats_avx512(void);
 
 /* n elements as f32: where they are when they are f32 already, else converted into `room`. */
 static inline const float *sa2_floats_read(const sa2_floats *floats, float *room, const void *x,

@@ -16,6 +16,7 @@
  *   v_round(v)                       nearest integer, |v| below 2^22
  *   v_is_odd(v)                      of an integer in a float, |v| below 2^22
  *   v_scale(v, n)                    v * 2^n for integers n in [-252, 254] held in floats
+ *   v_split(v, &n)                   m and n with v = m * 2^n and 1 <= m < 2, of a normal v above 0
  *   v_abs(v), v_copysign(v, sign)
  *   v_less(a, b), v_select(m, a, b)  a where m, else b
  *   v_all(m)                         are all lanes set?

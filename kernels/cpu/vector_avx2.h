@@ -136,6 +136,14 @@ static inline vf v_scale(vf v, vf n)
     return v * v_power_of_2(half) * v_power_of_2(_mm256_sub_epi32(whole, half));
 }
 
+static inline vf v_split(vf v, vf *n)
+{
+    vi bits = _mm256_castps_si256(v);
+    *n = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(127)));
+    vi fraction = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffff));
+    return _mm256_castsi256_ps(_mm256_or_si256(fraction, _mm256_set1_epi32(0x3f800000)));
+}
+
 static inline vf v_abs(vf v)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);

@@ -121,6 +121,12 @@ static inline vf v_scale(vf v, vf n)
     return _mm512_scalef_ps(v, n);
 }
 
+static inline vf v_split(vf v, vf *n)
+{
+    *n = _mm512_getexp_ps(v);
+    return _mm512_getmant_ps(v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+}
+
 static inline vf v_abs(vf v)
 {
     return _mm512_abs_ps(v);

@@ -131,6 +131,12 @@ static inline vf v_scale(vf v, vf n)
     return v * v_power_of_2(half) * v_power_of_2(whole - half);
 }
 
+static inline vf v_split(vf v, vf *n)
+{
+    *n = __builtin_convertvector((vi)((vu)v >> 23) - 127, vf);
+    return (vf)(((vu)v & 0x7fffffu) | 0x3f800000u);
+}
+
 static inline vf v_abs(vf v)
 {
     return (vf)((vu)v & 0x7fffffffu);

@@ -89,7 +89,7 @@ static inline vf v_erf(vf x)
 }
 
 /* Lanes beyond `far`, where the reduction below would lose bits, one by one. */
-static inline vf v_sin_far(vf x, vf near, vf far)
+static inline vf v_far(vf x, vf near, vf far, float (*f)(float))
 {
     float lanes[VF_WIDTH], results[VF_WIDTH], limits[VF_WIDTH];
     v_store(lanes, x);
@@ -97,7 +97,7 @@ static inline vf v_sin_far(vf x, vf near, vf far)
     v_store(limits, far);
     for (int i = 0; i < VF_WIDTH; i++)
         if (!(fabsf(lanes[i]) < limits[i]))
-            results[i] = sinf(lanes[i]);
+            results[i] = f(lanes[i]);
     return v_load(results);
 }
 
@@ -116,7 +116,46 @@ static inline vf v_sin(vf x)
     vf z = r * r;
     vf sine = v_fma(r * z, v_polynomial(z, c, 5), r);
     sine = v_select(v_is_odd(n), v_zero() - sine, sine);
-    return v_all(v_less(v_abs(x), far)) ? sine : v_sin_far(x, sine, far);
+    return v_all(v_less(v_abs(x), far)) ? sine : v_far(x, sine, far, sinf);
+}
+
+/* cos(x) = -sin(x - (n + 1/2) pi) for even n. */
+static inline vf v_cos(vf x)
+{
+    static const float c[] = {-1.666666663e-01f, 8.333331062e-03f, -1.984086193e-04f,
+                              2.752505465e-06f, -2.388297730e-08f}; /* of v_sin() */
+    /* pi in four parts, three of 8 bits: n + 1/2 times those is exact for n below 2^15. */
+    vf far = v_set(65600.0f);
+    vf n = v_round(v_min(far, v_max(v_zero() - far, x)) * v_set(0.318309886f) - v_set(0.5f));
+    vf half = n + v_set(0.5f);
+    vf r = v_fma(half, v_set(-0x1.92p+1f), x);
+    r = v_fma(half, v_set(-0x1.fap-11f), r);
+    r = v_fma(half, v_set(-0x1.54p-19f), r);
+    r = v_fma(half, v_set(-0x1.10b462p-29f), r);
+    vf z = r * r;
+    vf sine = v_fma(r * z, v_polynomial(z, c, 5), r);
+    vf cosine = v_select(v_is_odd(n), sine, v_zero() - sine);
+    return v_all(v_less(v_abs(x), far)) ? cosine : v_far(x, cosine, far, cosf);
+}
+
+/* Natural logarithm of a normal x above 0; infinity and NaN give themselves. */
+static inline vf v_log(vf x)
+{
+    /* (ln(1 + f) - f + f^2 / 2) / f^3, relative error of ln(1 + f) 7.5e-10 */
+    static const float c[] = {3.333331260e-01f,  -2.500000960e-01f, 2.000211879e-01f,
+                              -1.666799601e-01f, 1.421954946e-01f,  -1.240558372e-01f,
+                              1.188818044e-01f,  -1.167569456e-01f, 6.746651086e-02f};
+    vf n;
+    vf m = v_split(x, &n);
+    vm large = v_less(v_set(1.41421356f), m);
+    m = v_select(large, m * v_set(0.5f), m);
+    n = v_select(large, n + v_set(1.0f), n);
+    vf f = m - v_set(1.0f);
+    vf z = f * f;
+    vf rest = v_fma(f * z, v_polynomial(f, c, 9), v_set(-0.5f) * z);
+    rest = v_fma(n, v_set(0x1.7f7d1cp-20f), rest); /* the parts of ln 2 as in v_exp() */
+    vf log = v_fma(n, v_set(0x1.62e4p-1f), f + rest);
+    return v_select(v_less(x, v_set(INFINITY)), log, x);
 }
 
 /* x + sin^2(alpha x) / (alpha + 1e-9) (Ziyin et al. 2020, eq. 3, with HiFT's constant). */

@@ -9,7 +9,7 @@
 #ifndef SA2_RUNTIME_AUDIO_FBANK_H
 #define SA2_RUNTIME_AUDIO_FBANK_H
 
-#include "runtime/audio/mel.h"
+#include "runtime/audio/filterbank.h"
 
 enum {
     SA2_FBANK_RATE = 16000, /* Hz */
@@ -22,21 +22,21 @@ enum {
 int64_t sa2_fbank_frames(int64_t n_samples);
 
 typedef struct sa2_fbank_plan {
-    int bins;
-    sa2_matrix basis;   /* [2 * 256, SA2_FBANK_FRAME] */
-    sa2_matrix filters; /* [bins, 256] */
-    sa2_matrix minus;   /* [bins, bins]: -1 on the diagonal */
+    sa2_filterbank bank;
+    sa2_matrix minus; /* [bins, bins]: -1 on the diagonal */
 } sa2_fbank_plan;
 
 size_t sa2_fbank_plan_bytes(const sa2_stream *s, int bins);
+
+/* Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_fbank_plan_create(sa2_fbank_plan *plan, int bins, sa2_stream *s, sa2_arena *model,
                                  sa2_error *err);
 
-size_t sa2_fbank_work_bytes(const sa2_fbank_plan *plan, int64_t n_samples);
+size_t sa2_fbank_work_bytes(int bins, int64_t n_samples);
 
 /* y [sa2_fbank_frames(n_samples), bins] f32 of one clip, samples [n_samples] in host memory, in [-1, 1].
- * Errors mark the stream: SA2_ERR_ARG too short, or a y of another shape; SA2_ERR_NOMEM. */
-void sa2_fbank_forward(sa2_stream *s, const sa2_fbank_plan *plan, sa2_arena *work, sa2_tensor y,
-                       const float *samples, int64_t n_samples);
+ * Errors: SA2_ERR_ARG too short, a y of another shape; SA2_ERR_NOMEM; those of the ops stay in the stream. */
+sa2_status sa2_fbank_forward(sa2_stream *s, const sa2_fbank_plan *plan, sa2_arena *work,
+                             sa2_tensor y, const float *samples, int64_t n_samples, sa2_error *err);
 
 #endif

@@ -2,9 +2,8 @@
  *
  * One plan serves all three; they differ in numbers. A clip is padded (zeros after it, then a mirror of
  * its first and last samples, the edge sample itself not repeated), cut into frames `hop` apart,
- * multiplied with a windowed Fourier basis, and its spectrum with triangular filters:
- *   z = basis frame, S = filters |z|^2 or filters sqrt(|z|^2 + eps), v = log(max(S, floor))
- * and, for Whisper's kind, v = (max(v, largest of the clip - 8) + 4) / 4.
+ * multiplied with a windowed Fourier basis, and its spectrum with triangular filters (filterbank.h): v.
+ * Then, for Whisper's kind, v = (max(v, largest of the clip - 8) + 4) / 4.
  * Maths: periodic Hann window; Slaney's mel scale and area norm (librosa.filters.mel); Radford et al. 2022,
  * section 2.2; log_mel_spectrogram() in utils.py of stepfun-ai/Step-Audio2, with its 479 zeros.
  * Golden cases mel128_*, s3_mel_*, prompt_mel_*.
@@ -12,7 +11,7 @@
 #ifndef SA2_RUNTIME_AUDIO_MEL_H
 #define SA2_RUNTIME_AUDIO_MEL_H
 
-#include "kernels/backend.h"
+#include "runtime/audio/filterbank.h"
 
 typedef struct sa2_mel_config {
     int rate; /* Hz */
@@ -44,17 +43,19 @@ int64_t sa2_mel_frames(const sa2_mel_config *config, int64_t n_samples);
 
 typedef struct sa2_mel_plan {
     sa2_mel_config config;
-    int spectrum_bins;  /* that any filter uses: bins above them are not computed */
-    sa2_matrix basis;   /* [2 spectrum_bins, n_fft]: real parts, then imaginary parts */
-    sa2_matrix filters; /* [bins, spectrum_bins] */
+    sa2_filterbank bank;
 } sa2_mel_plan;
 
 /* Memory of the backend that a plan takes out of its arena. */
 size_t sa2_mel_plan_bytes(const sa2_stream *s, const sa2_mel_config *config);
 
-/* Errors: SA2_ERR_ARG numbers that make no transform; SA2_ERR_NOMEM. */
+/* Basis and filters are computed in double and rounded once. Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_mel_plan_create(sa2_mel_plan *plan, const sa2_mel_config *config, sa2_stream *s,
                                sa2_arena *model, sa2_error *err);
+
+/* The filters alone, [bins, spectrum bins], spectrum bins being those below fmax. */
+int sa2_mel_spectrum_bins(const sa2_mel_config *config);
+void sa2_mel_filters(const sa2_mel_config *config, float *filters);
 
 /* Clips in host memory, each transformed on its own. */
 typedef struct sa2_clips {
@@ -63,14 +64,15 @@ typedef struct sa2_clips {
     const int64_t *n_samples;    /* [n] */
 } sa2_clips;
 
-/* What a forward takes out of its work arena. */
-size_t sa2_mel_work_bytes(const sa2_mel_plan *plan, sa2_clips clips);
+/* What a forward takes out of its work arena, when the longest clip has this many samples. */
+size_t sa2_mel_work_bytes(const sa2_mel_config *config, int64_t longest);
 
-/* y [sum of frames, bins] f32, the clips one after the other.
+/* y [sum of frames, bins] f32, the clips one after the other. The samples may go on return.
  *   frame_offsets  host [n + 1], filled: the rows of clip i are [frame_offsets[i], frame_offsets[i + 1]);
  *                  stays valid until the stream has finished
- * Errors mark the stream: SA2_ERR_ARG a clip that is too short, or a y of another shape; SA2_ERR_NOMEM work too small. */
-void sa2_mel_forward(sa2_stream *s, const sa2_mel_plan *plan, sa2_arena *work, sa2_tensor y,
-                     sa2_clips clips, int32_t *frame_offsets);
+ * Errors: SA2_ERR_ARG a clip that is too short, a y of another shape; SA2_ERR_NOMEM work too small; those of
+ * the ops stay in the stream. */
+sa2_status sa2_mel_forward(sa2_stream *s, const sa2_mel_plan *plan, sa2_arena *work, sa2_tensor y,
+                           sa2_clips clips, int32_t *frame_offsets, sa2_error *err);
 
 #endif

@@ -85,23 +85,21 @@ static void run_embedding(sa2_stream *s, const sa2_decoder *d, sa2_tensor x,
         sa2_scatter_rows(s, x, batch->audio_rows, batch->audio_places);
 }
 
-/* attn = attention over the cache, with the keys and values of these rows in it. */
-static void run_attention(sa2_stream *s, const sa2_decoder *d, const sa2_decoder_layer *l, int i,
-                          const activations *a, const sa2_decoder_batch *batch)
+void sa2_decoder_attention(sa2_stream *s, const sa2_decoder *d, int i, sa2_tensor attn,
+                           sa2_tensor normed, sa2_tensor positions, const sa2_kv_cache_view *kv,
+                           const sa2_paged_rows *where, sa2_tensor qkv)
 {
     const sa2_decoder_config *c = &d->config;
+    const sa2_decoder_layer *l = &d->layers[i];
     int64_t q_cols = (int64_t)c->heads * c->head_dim, kv_cols = (int64_t)c->kv_heads * c->head_dim;
-    sa2_rms_norm(s, a->normed, a->x, l->attn_norm, c->rms_norm_eps);
-    sa2_linear(s,
-               (sa2_linear_args){.y = a->qkv, .x = a->normed, .w = &l->qkv, .bias = l->qkv_bias});
-    sa2_tensor q = sa2_tensor_heads(sa2_tensor_cols(a->qkv, 0, q_cols), c->heads);
-    sa2_tensor k = sa2_tensor_heads(sa2_tensor_cols(a->qkv, q_cols, kv_cols), c->kv_heads);
-    sa2_tensor v =
-        sa2_tensor_heads(sa2_tensor_cols(a->qkv, q_cols + kv_cols, kv_cols), c->kv_heads);
-    sa2_rope(s, q, batch->positions, c->rope_theta);
-    sa2_rope(s, k, batch->positions, c->rope_theta);
-    sa2_kv_store(s, &batch->kv[i], k, v, &batch->where);
-    sa2_attention_paged(s, sa2_tensor_heads(a->attn, c->heads), q, &batch->kv[i], &batch->where,
+    sa2_linear(s, (sa2_linear_args){.y = qkv, .x = normed, .w = &l->qkv, .bias = l->qkv_bias});
+    sa2_tensor q = sa2_tensor_heads(sa2_tensor_cols(qkv, 0, q_cols), c->heads);
+    sa2_tensor k = sa2_tensor_heads(sa2_tensor_cols(qkv, q_cols, kv_cols), c->kv_heads);
+    sa2_tensor v = sa2_tensor_heads(sa2_tensor_cols(qkv, q_cols + kv_cols, kv_cols), c->kv_heads);
+    sa2_rope(s, q, positions, c->rope_theta);
+    sa2_rope(s, k, positions, c->rope_theta);
+    sa2_kv_store(s, kv, k, v, where);
+    sa2_attention_paged(s, sa2_tensor_heads(attn, c->heads), q, kv, where,
                         1.0f / sqrtf((float)c->head_dim));
 }
 
@@ -133,7 +131,9 @@ sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dt
     }
     run_embedding(s, d, a.x, batch);
     for (int i = 0; i < c->layers; i++) {
-        run_attention(s, d, &d->layers[i], i, &a, batch);
+        sa2_rms_norm(s, a.normed, a.x, d->layers[i].attn_norm, c->rms_norm_eps);
+        sa2_decoder_attention(s, d, i, a.attn, a.normed, batch->positions, &batch->kv[i],
+                              &batch->where, a.qkv);
         if (i < c->layers - 1)
             run_rest(s, d, &d->layers[i], a.x, a.attn, &a);
     }

@@ -46,6 +46,12 @@ typedef struct sa2_decoder_batch {
     const sa2_kv_cache_view *kv; /* [layers] */
 } sa2_decoder_batch;
 
+/* The attention half of layer i before its output product, as the forward has it, for checks: attn [rows, heads head_dim]
+ * from normed [rows, hidden], both in the cache's dtype; qkv [rows, (heads + 2 kv_heads) head_dim] is work. */
+void sa2_decoder_attention(sa2_stream *s, const sa2_decoder *decoder, int i, sa2_tensor attn,
+                           sa2_tensor normed, sa2_tensor positions, const sa2_kv_cache_view *kv,
+                           const sa2_paged_rows *where, sa2_tensor qkv);
+
 /* For steps of up to `rows` rows with logits for up to `logits` of them. Scratch is the stream's. */
 size_t sa2_decoder_work_bytes(const sa2_decoder_config *config, sa2_dtype activations, int64_t rows,
                               int64_t logits);

@@ -54,7 +54,7 @@ void sa2_audio_encoder_load(sa2_audio_encoder *encoder, const sa2_encoder_config
 /* ---- forward ---- */
 
 typedef struct activations {
-    sa2_tensor mel;    /* [T, bins], in the dtype of activations */
+    sa2_tensor mel;    /* [T, bins] bf16: the reference rounds it whatever follows */
     sa2_tensor conv1;  /* [T, width] */
     sa2_tensor x;      /* [M, width] f32: the residual stream */
     sa2_tensor normed; /* [M, width] */
@@ -68,7 +68,7 @@ static activations take_activations(sa2_work *work, const sa2_encoder_config *c,
                                     int64_t frames, int64_t rows, int64_t pooled)
 {
     return (activations){
-        .mel = sa2_work_take(work, dtype, frames, c->mel_bins),
+        .mel = sa2_work_take(work, SA2_BF16, frames, c->mel_bins),
         .conv1 = sa2_work_take(work, dtype, frames, c->width),
         .x = sa2_work_take(work, SA2_F32, rows, c->width),
         .normed = sa2_work_take(work, dtype, rows, c->width),
@@ -134,10 +134,10 @@ static void norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, s
         s, (sa2_layer_norm_args){.y = y, .x = x, .weight = weight, .bias = bias, .eps = norm_eps});
 }
 
-static void run_block(sa2_stream *s, const sa2_audio_encoder *e, const sa2_audio_encoder_block *b,
+static void run_block(sa2_stream *s, const sa2_encoder_config *c, const sa2_audio_encoder_block *b,
                       const activations *a, sa2_rows rows, const int32_t *n_visible)
 {
-    int64_t width = e->config.width, heads = e->config.heads;
+    int64_t width = c->width, heads = c->heads;
     norm(s, a->normed, a->x, b->attn_norm_weight, b->attn_norm_bias);
     sa2_linear(s,
                (sa2_linear_args){.y = a->qkv, .x = a->normed, .w = &b->qkv, .bias = b->qkv_bias});
@@ -202,12 +202,32 @@ sa2_status sa2_audio_encoder_forward(sa2_stream *s, const sa2_audio_encoder *e, 
     if (stages != NULL && stages->conv.data != NULL)
         sa2_copy(s, stages->conv, a.x);
     for (int i = 0; i < e->config.blocks; i++) {
-        run_block(s, e, &e->blocks[i], &a, rows, n_visible);
+        run_block(s, &e->config, &e->blocks[i], &a, rows, n_visible);
         if (i == 0 && stages != NULL && stages->block0.data != NULL)
             sa2_copy(s, stages->block0, a.x);
     }
     sa2_mean_pool(s, a.pooled, a.x, rows, POOL);
     norm(s, out, a.pooled, e->norm_weight, e->norm_bias);
+    sa2_arena_rewind(arena, mark);
+    return SA2_OK;
+}
+
+sa2_status sa2_audio_encoder_block_forward(sa2_stream *s, const sa2_audio_encoder *e, int block,
+                                           sa2_dtype dtype, sa2_arena *arena, sa2_tensor x,
+                                           int32_t n_visible, sa2_error *err)
+{
+    size_t mark = sa2_arena_mark(arena);
+    sa2_work work = {.arena = arena};
+    activations a = take_activations(&work, &e->config, dtype, 0, x.shape[0], 0);
+    if (work.full) {
+        sa2_arena_rewind(arena, mark);
+        return sa2_fail(err, SA2_ERR_NOMEM,
+                        "audio encoder: %zu bytes of work memory needed, %zu left", work.bytes,
+                        arena->bytes - mark);
+    }
+    a.x = x;
+    const int32_t offsets[] = {0, (int32_t)x.shape[0]};
+    run_block(s, &e->config, &e->blocks[block], &a, (sa2_rows){1, offsets}, &n_visible);
     sa2_arena_rewind(arena, mark);
     return SA2_OK;
 }

@@ -72,4 +72,9 @@ sa2_status sa2_audio_encoder_forward(sa2_stream *s, const sa2_audio_encoder *enc
                                      sa2_tensor mel, const sa2_audio_clips *clips,
                                      const sa2_audio_encoder_stages *stages, sa2_error *err);
 
+/* One block on x [rows, width] f32 of one clip, in place: the first n_visible rows are keys. For checks. */
+sa2_status sa2_audio_encoder_block_forward(sa2_stream *s, const sa2_audio_encoder *encoder,
+                                           int block, sa2_dtype activations, sa2_arena *work,
+                                           sa2_tensor x, int32_t n_visible, sa2_error *err);
+
 #endif

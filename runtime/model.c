@@ -1,0 +1,112 @@
+#include "runtime/model.h"
+
+#include "runtime/model_files.h"
+#include "runtime/weights.h"
+
+/* The same calls measure and fill. */
+static void load_parts(sa2_model *model, int parts, sa2_weights *w)
+{
+    if (parts == 0 || (parts & SA2_MODEL_HEARING) != 0) {
+        sa2_audio_encoder_load(&model->encoder, &model->config.encoder, w);
+        sa2_adaptor_load(&model->adaptor, &model->config, w);
+    }
+    if (parts == 0 || (parts & SA2_MODEL_DECODER) != 0)
+        sa2_decoder_load(&model->decoder, &model->config.decoder, w);
+}
+
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
+                                   size_t *bytes, sa2_error *err)
+{
+    sa2_stream *stream;
+    sa2_status st = sa2_stream_create(&stream, backend, 0, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_model measured = {.config = *config};
+    sa2_weights w = {.stream = stream, .dtype = SA2_BF16, .err = err};
+    load_parts(&measured, parts, &w);
+    *bytes = w.bytes;
+    sa2_stream_destroy(stream);
+    return SA2_OK;
+}
+
+typedef struct progress {
+    const sa2_model_options *options;
+    size_t total;
+} progress;
+
+static void tell_progress(void *context, size_t bytes)
+{
+    const progress *p = context;
+    if (p->options != NULL && p->options->progress != NULL)
+        p->options->progress(p->options->context, "weights", bytes, p->total);
+}
+
+sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
+                              const sa2_model_config *config, sa2_tensor_map *map, int n_token_rows,
+                              const sa2_model_options *options, sa2_error *err)
+{
+    *model = (sa2_model){.config = *config, .n_token_rows = n_token_rows, .backend = backend};
+    progress told = {.options = options};
+    int parts = options != NULL ? options->parts : 0;
+    sa2_status st = sa2_model_weights_bytes(config, backend, parts, &told.total, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_stream *stream = NULL;
+    st = sa2_backend_arena_create(backend, &model->arena, told.total, err);
+    if (st != SA2_OK) {
+        st = sa2_wrap(err, st, "weights");
+        goto cleanup;
+    }
+    st = sa2_stream_create(&stream, backend, 0, err);
+    if (st != SA2_OK)
+        goto cleanup;
+    sa2_weights w = {.stream = stream,
+                     .map = map,
+                     .arena = &model->arena,
+                     .dtype = SA2_BF16,
+                     .progress = tell_progress,
+                     .context = &told,
+                     .err = err};
+    load_parts(model, parts, &w);
+    st = w.status;
+    if (st == SA2_OK)
+        st = sa2_stream_finish(stream, err);
+
+cleanup:
+    sa2_stream_destroy(stream);
+    if (st != SA2_OK)
+        sa2_model_close(model);
+    return st;
+}
+
+sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *folder,
+                          const sa2_model_options *options, sa2_error *err)
+{
+    *model = (sa2_model){0};
+    sa2_model_files files;
+    sa2_status st = sa2_model_files_open(&files, folder, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_tensor_map_set_threads(files.map, sa2_backend_threads(backend));
+    sa2_error report = {0}; /* empty: NaN here and there add up */
+    st = sa2_model_from_map(model, backend, &files.config, files.map,
+                            sa2_tokenizer_n_ids(files.vocabulary.tokenizer), options, &report);
+    if (st == SA2_OK) {
+        model->tokenizer = files.vocabulary.tokenizer;
+        model->special = files.vocabulary.special;
+        files.vocabulary.tokenizer = NULL; /* the model's from now on */
+    } else if (err != NULL) {
+        *err = report;
+        sa2_wrap(err, st, "model %s", folder);
+    }
+    sa2_model_files_close(&files);
+    return st;
+}
+
+void sa2_model_close(sa2_model *model)
+{
+    sa2_tokenizer_destroy(model->tokenizer);
+    if (model->backend != NULL)
+        sa2_backend_arena_destroy(model->backend, &model->arena);
+    *model = (sa2_model){0};
+}

@@ -1,0 +1,62 @@
+#include "runtime/model_files.h"
+
+#include <stdio.h>
+
+#include "loader/expected_tensors.h"
+#include "loader/safetensors.h"
+
+/* Adds what a reader found wrong to the report and keeps the first status. */
+static void note(sa2_error *report, sa2_status *first, sa2_status st, const sa2_error *found)
+{
+    sa2_fail_merge(report, st, found);
+    if (*first == SA2_OK)
+        *first = st;
+}
+
+static sa2_status judge_tensors(sa2_model_files *files, sa2_error *err)
+{
+    sa2_tensor_list list = {0};
+    sa2_status st = sa2_model_config_complete(&files->config, files->map, err);
+    if (st == SA2_OK)
+        st = sa2_expected_tensors(&list, &files->config, err);
+    if (st == SA2_OK)
+        st = sa2_tensor_map_check(files->map, &list, err);
+    sa2_tensor_list_destroy(&list);
+    return st;
+}
+
+sa2_status sa2_model_files_open(sa2_model_files *files, const char *folder, sa2_error *err)
+{
+    *files = (sa2_model_files){0};
+    sa2_error report = {0}, found = {0};
+    sa2_status st = SA2_OK;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    note(&report, &st, sa2_model_config_read(&files->config, path, &found), &found);
+    found = (sa2_error){0};
+    note(&report, &st, sa2_safetensors_open(&files->map, folder, &found), &found);
+    found = (sa2_error){0};
+    if (st == SA2_OK)
+        note(&report, &st, judge_tensors(files, &found), &found);
+    found = (sa2_error){0};
+    note(&report, &st, sa2_vocabulary_open(&files->vocabulary, folder, &found), &found);
+    if (st == SA2_OK &&
+        sa2_tokenizer_n_ids(files->vocabulary.tokenizer) > files->config.decoder.vocab)
+        st = sa2_fail_also(
+            &report, SA2_ERR_FORMAT, "tokenizer: ids to %d, the model has rows for %d",
+            sa2_tokenizer_n_ids(files->vocabulary.tokenizer) - 1, files->config.decoder.vocab);
+    if (st == SA2_OK)
+        return SA2_OK;
+    sa2_model_files_close(files);
+    sa2_wrap(&report, st, "model %s", folder);
+    if (err != NULL)
+        *err = report;
+    return st;
+}
+
+void sa2_model_files_close(sa2_model_files *files)
+{
+    sa2_tensor_map_destroy(files->map);
+    sa2_vocabulary_close(&files->vocabulary);
+    *files = (sa2_model_files){0};
+}

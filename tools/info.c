@@ -1,0 +1,135 @@
+/* info.c - sa2 info: what is in a model folder, and whether it is whole. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "runtime/model_files.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "tools/terminal.h"
+
+typedef struct part_size {
+    const char *name, *prefix;
+    int64_t tensors, parameters, bytes;
+} part_size;
+
+enum { PARTS = 4 };
+
+typedef struct folder {
+    const char *path;
+    sa2_model_files files;
+    part_size parts[PARTS];
+    bool bf16; /* all of it */
+} folder;
+
+static void count(folder *f)
+{
+    static const part_size names[PARTS] = {
+        {.name = "encoder", .prefix = "encoder."},
+        {.name = "adaptor", .prefix = "adapter."},
+        {.name = "decoder", .prefix = "model."},
+        {.name = "head", .prefix = "lm_head."},
+    };
+    memcpy(f->parts, names, sizeof names);
+    f->bf16 = true;
+    for (int i = 0; i < sa2_tensor_map_count(f->files.map); i++) {
+        const sa2_tensor_entry *entry = sa2_tensor_map_entry(f->files.map, i);
+        f->bf16 = f->bf16 && entry->tensor.dtype == SA2_BF16;
+        for (int p = 0; p < PARTS; p++) {
+            if (strncmp(entry->name, f->parts[p].prefix, strlen(f->parts[p].prefix)) != 0)
+                continue;
+            f->parts[p].tensors++;
+            f->parts[p].parameters += sa2_tensor_count(&entry->tensor);
+            f->parts[p].bytes += (int64_t)sa2_tensor_bytes(&entry->tensor);
+        }
+    }
+}
+
+static void print_text(const folder *f)
+{
+    const sa2_decoder_config *d = &f->files.config.decoder;
+    const sa2_encoder_config *e = &f->files.config.encoder;
+    printf("model        %s\n", f->path);
+    printf("encoder      %d mel bins, width %d, %d heads, %d blocks, ffn %d, %d rows\n",
+           e->mel_bins, e->width, e->heads, e->blocks, e->ffn, e->context);
+    printf("adaptor      kernel %d, stride %d, inner width %d\n", f->files.config.adaptor.kernel,
+           f->files.config.adaptor.stride, f->files.config.adaptor.inner);
+    printf("decoder      hidden %d, %d layers, %d heads of %d, %d kv heads, ffn %d\n", d->hidden,
+           d->layers, d->heads, d->head_dim, d->kv_heads, d->ffn);
+    printf("             %d positions, rms_norm_eps %g, rope_theta %g\n", d->max_positions,
+           (double)d->rms_norm_eps, (double)d->rope_theta);
+    printf("vocabulary   %d rows, %d ids\n", d->vocab,
+           sa2_tokenizer_n_ids(f->files.vocabulary.tokenizer));
+    printf("cache        %d bytes a position in bf16\n",
+           2 * 2 * d->layers * d->kv_heads * d->head_dim);
+    int64_t tensors = 0, parameters = 0, bytes = 0;
+    for (int p = 0; p < PARTS; p++) {
+        printf("%-12s %4" PRId64 " tensors, %13" PRId64 " parameters, %8.3f GB\n", f->parts[p].name,
+               f->parts[p].tensors, f->parts[p].parameters, (double)f->parts[p].bytes * 1e-9);
+        tensors += f->parts[p].tensors;
+        parameters += f->parts[p].parameters;
+        bytes += f->parts[p].bytes;
+    }
+    printf("sum          %4" PRId64 " tensors, %13" PRId64 " parameters, %8.3f GB%s\n", tensors,
+           parameters, (double)bytes * 1e-9, f->bf16 ? ", bf16" : "");
+}
+
+static void print_json(const folder *f)
+{
+    const sa2_decoder_config *d = &f->files.config.decoder;
+    const sa2_encoder_config *e = &f->files.config.encoder;
+    json_t *parts = json_object();
+    for (int p = 0; p < PARTS; p++)
+        json_object_set_new(parts, f->parts[p].name,
+                            json_pack("{s:I, s:I, s:I}", "tensors", (json_int_t)f->parts[p].tensors,
+                                      "parameters", (json_int_t)f->parts[p].parameters, "bytes",
+                                      (json_int_t)f->parts[p].bytes));
+    json_t *o = json_pack(
+        "{s:s, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}, s:{s:i, s:i, s:i, s:i, s:i, "
+        "s:i}, s:{s:i, s:i, s:i}, s:o}",
+        "model", f->path, "decoder", "hidden", d->hidden, "layers", d->layers, "heads", d->heads,
+        "kv_heads", d->kv_heads, "head_dim", d->head_dim, "ffn", d->ffn, "vocab", d->vocab,
+        "max_positions", d->max_positions, "rms_norm_eps", (double)d->rms_norm_eps, "rope_theta",
+        (double)d->rope_theta, "encoder", "mel_bins", e->mel_bins, "context", e->context, "width",
+        e->width, "heads", e->heads, "blocks", e->blocks, "ffn", e->ffn, "adaptor", "kernel",
+        f->files.config.adaptor.kernel, "stride", f->files.config.adaptor.stride, "inner",
+        f->files.config.adaptor.inner, "parts", parts);
+    json_dumpf(o, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(o);
+}
+
+int sa2_command_info(int argc, char **argv)
+{
+    bool json = false;
+    const sa2_option own[] = {
+        {"json", 0, SA2_OPTION_FLAG, &json, NULL, "as a JSON object"},
+        {0},
+    };
+    const sa2_option_group groups[] = {{"Options", own}};
+    const sa2_usage_text usage = {
+        .name = "sa2 info",
+        .synopsis = "MODEL [OPTIONS]",
+        .summary = "Says what is in a release folder; names everything that is wrong with it.",
+        .example = "  sa2 info Step-Audio-2-mini",
+        .groups = groups,
+        .n_groups = 1,
+    };
+    int n, exit_code;
+    if (!sa2_options_read(&usage, argc, argv, &n, &exit_code))
+        return exit_code;
+    if (n != 1)
+        return sa2_options_refuse(&usage, "one model expected, %d given", n);
+    folder f = {.path = argv[0]};
+    sa2_error err = {0};
+    sa2_status st = sa2_model_files_open(&f.files, f.path, &err);
+    if (st != SA2_OK)
+        return sa2_report_failure(usage.name, st, &err);
+    count(&f);
+    json ? print_json(&f) : print_text(&f);
+    sa2_model_files_close(&f.files);
+    return EX_OK;
+}

@@ -1,0 +1,31 @@
+/* terminal.h - what the subcommands say beside their result: failures and progress, on stderr.
+ */
+#ifndef SA2_TOOLS_TERMINAL_H
+#define SA2_TOOLS_TERMINAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kernels/base/status.h"
+
+/* The exit code of sysexits.h that a failure becomes. */
+int sa2_exit_code(sa2_status st);
+
+/* Prints "sa2 info: <message>", and how many lines did not fit; returns the exit code. */
+int sa2_report_failure(const char *command, sa2_status st, const sa2_error *err);
+
+/* Seconds on a clock that only goes forward. */
+double sa2_now(void);
+
+/* A bar with rate and time left on a terminal, rewritten in place; elsewhere a plain line each ten
+ * seconds. Zero-initialise it; done == total ends it. */
+typedef struct sa2_progress {
+    const char *what;
+    const char *unit; /* "B": shown in MB and GB */
+    double started, shown;
+    bool quiet;
+} sa2_progress;
+
+void sa2_progress_show(sa2_progress *progress, double done, double total);
+
+#endif
