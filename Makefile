@@ -30,8 +30,8 @@ test: setup
 	@cmake -S . -B build-test -G Ninja -DSA2_SANITIZE=address,undefined >/dev/null
 	@cmake --build build-test -j $(JOBS)
 	@cmake -S . -B build-tsan -G Ninja -DSA2_SANITIZE=thread >/dev/null
-	@cmake --build build-tsan -j $(JOBS) --target test_scheduler test_engine
-	@ctest --test-dir build-tsan --output-on-failure -R '^(test_scheduler|test_engine)$$'
+	@cmake --build build-tsan -j $(JOBS) --target thread_tests
+	@ctest --test-dir build-tsan --output-on-failure -L threads
 	@ctest --test-dir build-test --output-on-failure
 
 # Fuzzing, 60 s a target (needs clang), and the slow cases.
