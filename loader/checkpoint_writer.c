@@ -20,6 +20,7 @@
 #include "loader/safetensors_writer.h"
 #include "loader/synthetic.h"
 #include "loader/synthetic_vocab.h"
+#include "loader/token2wav_writer.h"
 #include "loader/tokenizer_writer.h"
 
 enum {
@@ -39,7 +40,7 @@ typedef struct checkpoint_job {
     sa2_tensor_list list;
     sa2_tensor_map *map;
     void *piece;
-    int64_t done_bytes, total_bytes;
+    int64_t done_bytes, total_bytes; /* of the values of all files */
 } checkpoint_job;
 
 static sa2_status write_text(const checkpoint_job *job, const char *name, const char *text,
@@ -50,6 +51,15 @@ static sa2_status write_text(const checkpoint_job *job, const char *name, const 
         return sa2_fail(err, SA2_ERR_NOMEM, "%s: no memory", name);
     snprintf(path, sizeof path, "%s/%s", job->folder, name);
     return sa2_write_whole_file(path, text, strlen(text), err);
+}
+
+/* Called with the bytes of values that were written since the last call. */
+static void add_progress(void *context, int64_t bytes)
+{
+    checkpoint_job *job = context;
+    job->done_bytes += bytes;
+    if (job->options->progress != NULL)
+        job->options->progress(job->options->context, job->done_bytes, job->total_bytes);
 }
 
 /* ---- weights ---- */
@@ -83,9 +93,7 @@ static sa2_status write_tensor(checkpoint_job *job, sa2_safetensors_writer *writ
             st = sa2_safetensors_writer_append(writer, job->piece, bytes, err);
         if (st != SA2_OK)
             return st;
-        job->done_bytes += (int64_t)bytes;
-        if (job->options->progress != NULL)
-            job->options->progress(job->options->context, job->done_bytes, job->total_bytes);
+        add_progress(job, (int64_t)bytes);
     }
     return SA2_OK;
 }
@@ -126,8 +134,9 @@ static int shard_length(const checkpoint_job *job, int first)
 
 static sa2_status write_index(const checkpoint_job *job, json_t *weight_map, sa2_error *err)
 {
-    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
-                              (json_int_t)job->total_bytes, "weight_map", weight_map);
+    json_t *index =
+        json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
+                  (json_int_t)sa2_tensor_list_bytes(&job->list), "weight_map", weight_map);
     char *text = index != NULL ? json_dumps(index, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     sa2_status st = write_text(job, "model.safetensors.index.json", text, err);
     free(text);
@@ -155,6 +164,16 @@ static sa2_status write_weights(checkpoint_job *job, sa2_error *err)
         st = write_index(job, weight_map, err);
     json_decref(weight_map);
     return st;
+}
+
+static sa2_status write_token2wav(checkpoint_job *job, sa2_error *err)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/token2wav", job->folder);
+    if (mkdir(path, 0777) != 0)
+        return sa2_fail(err, SA2_ERR_IO, "%s: %s", path, strerror(errno));
+    sa2_write_progress progress = {.call = add_progress, .context = job};
+    return sa2_token2wav_write(path, job->preset, job->options->seed, progress, err);
 }
 
 /* ---- configuration and tokenizer ---- */
@@ -277,7 +296,11 @@ static sa2_status plan(checkpoint_job *job, sa2_error *err)
         st = sa2_synthetic_map(&job->map, job->preset, job->options->seed, err);
     if (st != SA2_OK)
         return st;
-    job->total_bytes = (int64_t)sa2_tensor_list_bytes(&job->list);
+    uint64_t token2wav_bytes = 0;
+    st = sa2_token2wav_bytes(&token2wav_bytes, job->preset, err);
+    if (st != SA2_OK)
+        return st;
+    job->total_bytes = (int64_t)(sa2_tensor_list_bytes(&job->list) + token2wav_bytes);
     job->piece = malloc(PIECE * sizeof(float));
     if (job->piece == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "no memory for %zu bytes", PIECE * sizeof(float));
@@ -302,6 +325,8 @@ sa2_status sa2_checkpoint_write(const char *folder, const sa2_preset *preset,
         st = write_tokenizer(&job, err);
     if (st == SA2_OK)
         st = write_weights(&job, err);
+    if (st == SA2_OK)
+        st = write_token2wav(&job, err);
     if (st == SA2_OK && rename(job.folder, folder) != 0)
         st = sa2_fail(err, SA2_ERR_IO, "%s: %s", folder, strerror(errno));
     if (st != SA2_OK && job.folder[0] != '\0')

@@ -18,10 +18,14 @@
 
 #include "loader/checkpoint_writer.h"
 #include "loader/expected_tensors.h"
+#include "loader/onnx_names.h"
 #include "loader/safetensors.h"
 #include "loader/safetensors_writer.h"
 #include "loader/synthetic.h"
 #include "loader/synthetic_vocab.h"
+#include "loader/token2wav_tensors.h"
+#include "loader/token2wav_writer.h"
+#include "loader/torch_zip.h"
 #include "tests/support/test_files.h"
 
 /* A preset that is small enough for a test to write many times. */
@@ -35,6 +39,12 @@ static sa2_preset small_preset(void)
     preset.config.decoder.head_dim = 16;
     preset.config.decoder.ffn = 96;
     preset.config.decoder.layers = 2;
+    preset.token2wav.flow_width = 16;
+    preset.token2wav.dit_width = 32;
+    preset.token2wav.dit_ffn = 48;
+    preset.token2wav.vocoder_channels = 16;
+    preset.token2wav.speech_width = 64;
+    preset.token2wav.speech_ffn = 96;
     return preset;
 }
 
@@ -93,6 +103,75 @@ static void the_tiny_checkpoint_is_read_back_bit_for_bit(void **state)
     sa2_tensor_list_destroy(&list);
     sa2_tensor_map_destroy(made);
     sa2_tensor_map_destroy(written);
+    test_folder_remove(folder);
+}
+
+static void a_checkpoint_has_every_file_of_a_release(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "config.json",
+        "model-00001-of-00001.safetensors",
+        "model.safetensors.index.json",
+        "vocab.json",
+        "merges.txt",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "token2wav/flow.yaml",
+        "token2wav/flow.pt",
+        "token2wav/hift.pt",
+        "token2wav/campplus.onnx",
+        "token2wav/speech_tokenizer_v2_25hz.onnx",
+    };
+    char folder[256], path[512];
+    sa2_preset preset = small_preset();
+    test_folder_create(folder, sizeof folder);
+    write_checkpoint(folder, &preset, 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        if (unlink(path) != 0)
+            fail_msg("%s: %s", names[i], strerror(errno));
+    }
+    snprintf(path, sizeof path, "%s/token2wav", folder);
+    assert_int_equal(rmdir(path), 0); /* works only when nothing else is there */
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void its_token2wav_is_read_back_bit_for_bit(void **state)
+{
+    (void)state;
+    char folder[256], path[512];
+    sa2_preset tiny;
+    sa2_flow_config flow;
+    sa2_error err = {0};
+    assert_int_equal(sa2_preset_find(&tiny, "tiny", &err), SA2_OK);
+    sa2_token2wav_dims dims = sa2_token2wav_preset_dims(&tiny.token2wav);
+    test_folder_create(folder, sizeof folder);
+    write_checkpoint(folder, &tiny, 0);
+
+    snprintf(path, sizeof path, "%s/token2wav/flow.yaml", folder);
+    assert_int_equal(sa2_flow_yaml_read(&flow, path, &err), SA2_OK);
+    assert_memory_equal(&flow, &dims.flow, sizeof flow);
+    for (int file = 0; file < SA2_TOKEN2WAV_FILES; file++) {
+        sa2_tensor_map *written = NULL, *made = NULL;
+        snprintf(path, sizeof path, "%s/token2wav/%s", folder,
+                 sa2_token2wav_file_name((sa2_token2wav_file)file));
+        sa2_status st =
+            file == SA2_FLOW_FILE || file == SA2_VOCODER_FILE
+                ? sa2_torch_zip_open(&written, path, NULL, &err)
+                : sa2_onnx_map_open(&written,
+                                    file == SA2_SPEAKER_FILE ? SA2_ONNX_SPEAKER
+                                                             : SA2_ONNX_SPEECH_TOKENIZER,
+                                    path, &err);
+        assert_int_equal(st, SA2_OK);
+        assert_int_equal(
+            sa2_token2wav_synthetic_map(&made, (sa2_token2wav_file)file, &tiny, 3, &err), SA2_OK);
+        assert_same_values(written, made);
+        sa2_tensor_map_destroy(made);
+        sa2_tensor_map_destroy(written);
+    }
     test_folder_remove(folder);
 }
 
@@ -190,23 +269,34 @@ static void another_tokenizer_is_copied_if_its_ids_fit(void **state)
     assert_int_not_equal(access(folder, F_OK), 0);
 }
 
+typedef struct progress_seen {
+    int64_t done, total;
+} progress_seen;
+
 static void count_progress(void *context, int64_t done, int64_t total)
 {
-    int64_t *last = context;
-    assert_true(done > *last && done <= total);
-    *last = done == total ? -1 : done;
+    progress_seen *seen = context;
+    assert_true(done > seen->done && done <= total);
+    assert_true(seen->total == 0 || seen->total == total);
+    *seen = (progress_seen){done, total};
 }
 
-static void progress_rises_to_the_whole(void **state)
+static void progress_rises_to_the_bytes_of_all_values(void **state)
 {
     (void)state;
     char folder[256];
-    int64_t last = 0;
+    progress_seen seen = {0};
     sa2_preset preset = small_preset();
+    sa2_tensor_list list = {0};
+    uint64_t token2wav_bytes = 0;
+    assert_int_equal(sa2_expected_tensors(&list, &preset.config, NULL), SA2_OK);
+    assert_int_equal(sa2_token2wav_bytes(&token2wav_bytes, &preset, NULL), SA2_OK);
     test_folder_create(folder, sizeof folder);
-    sa2_checkpoint_options options = {.progress = count_progress, .context = &last};
+    sa2_checkpoint_options options = {.progress = count_progress, .context = &seen};
     assert_int_equal(sa2_checkpoint_write(folder, &preset, &options, NULL), SA2_OK);
-    assert_int_equal(last, -1);
+    assert_int_equal(seen.total, sa2_tensor_list_bytes(&list) + token2wav_bytes);
+    assert_int_equal(seen.done, seen.total);
+    sa2_tensor_list_destroy(&list);
     test_folder_remove(folder);
 }
 
@@ -370,11 +460,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_tiny_checkpoint_is_read_back_bit_for_bit),
+        cmocka_unit_test(a_checkpoint_has_every_file_of_a_release),
+        cmocka_unit_test(its_token2wav_is_read_back_bit_for_bit),
         cmocka_unit_test(its_tokenizer_files_are_the_golden_ones_byte_for_byte),
         cmocka_unit_test(ids_of_mini_are_those_of_the_release),
         cmocka_unit_test(shards_are_cut_before_they_grow_too_large),
         cmocka_unit_test(another_tokenizer_is_copied_if_its_ids_fit),
-        cmocka_unit_test(progress_rises_to_the_whole),
+        cmocka_unit_test(progress_rises_to_the_bytes_of_all_values),
         cmocka_unit_test(a_folder_in_use_is_left_alone),
         cmocka_unit_test(a_full_disk_is_reported_and_nothing_is_left),
         cmocka_unit_test(missing_misshaped_and_nan_tensors_are_one_report),

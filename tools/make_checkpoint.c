@@ -20,7 +20,7 @@ int sa2_command_make_checkpoint(int argc, char **argv)
     sa2_checkpoint_options options = {.n_threads = 1};
     const sa2_option own[] = {
         {"preset", 0, SA2_OPTION_TEXT, &preset_name, "NAME",
-         "tiny (18 MB), or mini: the release's shape (17 GB)"},
+         "tiny (55 MB), or mini: the release's shape (18 GB)"},
         {"seed", 0, SA2_OPTION_INT64, &seed, "N", "another seed, other weights (0)"},
         {"tokenizer", 0, SA2_OPTION_TEXT, &options.tokenizer, "DIR",
          "copy the tokenizer files of this folder"},
