@@ -1,21 +1,12 @@
 #include "kernels/ops.h"
 
-#include <float.h>
 #include <stdio.h>
 
-#include "kernels/stream.h"
+#include "kernels/ops_check.h"
 
-/* Shapes are judged here, once for all backends. A check returns NULL or what is wrong. */
+/* Shapes are judged here and in ops_*.c, once for all backends. */
 
-enum { MAX_NAMED = 8 };
-
-typedef struct named {
-    const char *name;
-    const sa2_tensor *x;
-} named;
-
-/* Marks the stream: "op: what: y f32 [7, 8], x f32 [7, 9]". */
-static void refuse(sa2_stream *s, const char *op, const char *what, int n, const named *tensors)
+void sa2_refuse(sa2_stream *s, const char *op, const char *what, int n, const sa2_named *tensors)
 {
     char shapes[1024] = "";
     size_t used = 0;
@@ -28,16 +19,6 @@ static void refuse(sa2_stream *s, const char *op, const char *what, int n, const
         used += wrote > 0 ? (size_t)wrote : 0;
     }
     s->status = sa2_fail(&s->error, SA2_ERR_ARG, "%s: %s: %s", op, what, shapes);
-}
-
-static bool is_float(const sa2_tensor *x)
-{
-    return x->dtype == SA2_F32 || x->dtype == SA2_BF16;
-}
-
-static bool absent(const sa2_tensor *x)
-{
-    return x->data == NULL;
 }
 
 static bool is_vector(const sa2_tensor *x, int64_t n)
@@ -71,17 +52,6 @@ static bool is_table(const sa2_tensor *table, const sa2_tensor *which, int64_t r
                          : table->ndim == 2 && is_ids(which, rows);
 }
 
-static bool are_sequences(sa2_rows sequences, int64_t rows)
-{
-    if (sequences.n < 1 || sequences.offsets == NULL || sequences.offsets[0] != 0 ||
-        sequences.offsets[sequences.n] != rows)
-        return false;
-    for (int i = 0; i < sequences.n; i++)
-        if (sequences.offsets[i + 1] < sequences.offsets[i])
-            return false;
-    return true;
-}
-
 /* ---- weight matrices ---- */
 
 size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols)
@@ -95,7 +65,8 @@ void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor sr
         return;
     if (src.ndim != 2 || !is_float(&src) || src.shape[1] != w->cols || first < 0 ||
         src.shape[0] > w->rows - first)
-        refuse(s, "matrix_write", "rows do not fit the matrix", 1, (named[]){{"src", &src}});
+        sa2_refuse(s, "matrix_write", "rows do not fit the matrix", 1,
+                   (sa2_named[]){{"src", &src}});
     else
         s->status = s->ops->matrix_write(s, w, first, src, &s->error);
 }
@@ -106,8 +77,8 @@ void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_
         return;
     if (!sa2_tensor_same_shape(&gate, &up) || gate.ndim != 2 || !is_float(&gate) ||
         gate.dtype != up.dtype || gate.shape[1] != w->cols || 2 * gate.shape[0] != w->rows)
-        refuse(s, "matrix_write_swiglu", "gate and up do not fill the matrix", 2,
-               (named[]){{"gate", &gate}, {"up", &up}});
+        sa2_refuse(s, "matrix_write_swiglu", "gate and up do not fill the matrix", 2,
+                   (sa2_named[]){{"gate", &gate}, {"up", &up}});
     else
         s->status = s->ops->matrix_write_swiglu(s, w, gate, up, &s->error);
 }
@@ -118,8 +89,8 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
         return;
     if (src.ndim != 3 || src.dtype != SA2_F32 || stride < 1 || w->rows != stride * src.shape[1] ||
         w->cols != (src.shape[2] + stride - 1) / stride * src.shape[0])
-        refuse(s, "matrix_write_transpose", "[in, out, kernel] does not fill the matrix", 1,
-               (named[]){{"src", &src}});
+        sa2_refuse(s, "matrix_write_transpose", "[in, out, kernel] does not fill the matrix", 1,
+                   (sa2_named[]){{"src", &src}});
     else
         s->status = s->ops->matrix_write_transpose(s, w, src, stride, &s->error);
 }
@@ -136,7 +107,7 @@ void sa2_linear(sa2_stream *s, sa2_linear_args a)
 {
     if (s->status != SA2_OK)
         return;
-    const named shapes[] = {{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}, {"gate", &a.gate}};
+    const sa2_named shapes[] = {{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}, {"gate", &a.gate}};
     int64_t n = a.swiglu ? a.w->rows / 2 : a.w->rows;
     const char *wrong = NULL;
     if (a.y.ndim != 2 || a.x.ndim != 2 || a.x.shape[1] != a.w->cols || a.y.shape[1] != n ||
@@ -155,7 +126,7 @@ void sa2_linear(sa2_stream *s, sa2_linear_args a)
     else if (a.activation == SA2_ACT_SNAKE)
         wrong = "snake is not an epilogue";
     if (wrong != NULL)
-        refuse(s, "linear", wrong, 4, shapes);
+        sa2_refuse(s, "linear", wrong, 4, shapes);
     else if (a.y.shape[0] > 0)
         s->status = s->ops->linear(s, &a, &s->error);
 }
@@ -207,12 +178,12 @@ void sa2_conv1d(sa2_stream *s, sa2_conv1d_args a)
         return;
     const char *wrong = judge_conv1d(&a);
     if (wrong != NULL)
-        refuse(s, "conv1d", wrong, 5,
-               (named[]){{"y", &a.y},
-                         {"x", &a.x},
-                         {"bias", &a.bias},
-                         {"history", &a.history},
-                         {"gate", &a.gate}});
+        sa2_refuse(s, "conv1d", wrong, 5,
+                   (sa2_named[]){{"y", &a.y},
+                                 {"x", &a.x},
+                                 {"bias", &a.bias},
+                                 {"history", &a.history},
+                                 {"gate", &a.gate}});
     else if (a.y.shape[0] > 0)
         s->status = s->ops->conv1d(s, &a, &s->error);
 }
@@ -243,8 +214,8 @@ void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
             wrong = "y has not as many rows as the convolution gives";
     }
     if (wrong != NULL)
-        refuse(s, "conv_transpose1d", wrong, 3,
-               (named[]){{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}});
+        sa2_refuse(s, "conv_transpose1d", wrong, 3,
+                   (sa2_named[]){{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}});
     else if (a.y.shape[0] > 0)
         s->status = s->ops->conv_transpose1d(s, &a, &s->error);
 }
@@ -265,7 +236,8 @@ void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a)
     else if (!is_vector_or_absent(&a.bias, a.w->rows))
         wrong = "bias f32 [out] expected";
     if (wrong != NULL)
-        refuse(s, "conv2d", wrong, 3, (named[]){{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}});
+        sa2_refuse(s, "conv2d", wrong, 3,
+                   (sa2_named[]){{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}});
     else if (a.y.shape[0] > 0)
         s->status = s->ops->conv2d(s, &a, &s->error);
 }
@@ -278,8 +250,8 @@ void sa2_depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor 
     if (y.ndim != 2 || !sa2_tensor_same_shape(&y, &x) || y.data == x.data || y.dtype != SA2_F32 ||
         x.dtype != SA2_F32 || w.dtype != SA2_F32 || w.ndim != 2 || w.shape[0] != x.shape[1] ||
         pad_left < 0 || pad_left >= w.shape[1] || !are_sequences(sequences, x.shape[0]))
-        refuse(s, "depthwise_memory", "y, x f32 [rows, c] apart, w f32 [c, kernel] expected", 3,
-               (named[]){{"y", &y}, {"x", &x}, {"w", &w}});
+        sa2_refuse(s, "depthwise_memory", "y, x f32 [rows, c] apart, w f32 [c, kernel] expected", 3,
+                   (sa2_named[]){{"y", &y}, {"x", &x}, {"w", &w}});
     else
         s->status = s->ops->depthwise_memory(s, y, x, w, sequences, pad_left, &s->error);
 }
@@ -292,8 +264,8 @@ void sa2_rms_norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, 
         return;
     if (!sa2_tensor_same_shape(&y, &x) || !is_float(&x) || !is_float(&y) ||
         !is_vector(&weight, last(&x)))
-        refuse(s, "rms_norm", "y, x [rows, hidden] and weight f32 [hidden] expected", 3,
-               (named[]){{"y", &y}, {"x", &x}, {"weight", &weight}});
+        sa2_refuse(s, "rms_norm", "y, x [rows, hidden] and weight f32 [hidden] expected", 3,
+                   (sa2_named[]){{"y", &y}, {"x", &x}, {"weight", &weight}});
     else
         s->status = s->ops->rms_norm(s, y, x, weight, eps, &s->error);
 }
@@ -314,13 +286,13 @@ void sa2_layer_norm(sa2_stream *s, sa2_layer_norm_args a)
              (!absent(&a.shift) && !sa2_tensor_same_shape(&a.scale, &a.shift)))
         wrong = "scale and shift f32 [n], or [g, n] with table_rows, expected";
     if (wrong != NULL)
-        refuse(s, "layer_norm", wrong, 6,
-               (named[]){{"y", &a.y},
-                         {"x", &a.x},
-                         {"weight", &a.weight},
-                         {"bias", &a.bias},
-                         {"scale", &a.scale},
-                         {"shift", &a.shift}});
+        sa2_refuse(s, "layer_norm", wrong, 6,
+                   (sa2_named[]){{"y", &a.y},
+                                 {"x", &a.x},
+                                 {"weight", &a.weight},
+                                 {"bias", &a.bias},
+                                 {"scale", &a.scale},
+                                 {"shift", &a.shift}});
     else
         s->status = s->ops->layer_norm(s, &a, &s->error);
 }
@@ -330,8 +302,8 @@ void sa2_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta)
     if (s->status != SA2_OK)
         return;
     if (x.ndim != 3 || !is_float(&x) || x.shape[2] % 2 != 0 || !is_ids(&positions, x.shape[0]))
-        refuse(s, "rope", "x [rows, heads, even d] and positions i32 [rows] expected", 2,
-               (named[]){{"x", &x}, {"positions", &positions}});
+        sa2_refuse(s, "rope", "x [rows, heads, even d] and positions i32 [rows] expected", 2,
+                   (sa2_named[]){{"x", &x}, {"positions", &positions}});
     else
         s->status = s->ops->rope(s, x, positions, theta, &s->error);
 }
@@ -378,14 +350,14 @@ void sa2_attention(sa2_stream *s, sa2_attention_args a)
         return;
     const char *wrong = judge_attention(&a);
     if (wrong != NULL)
-        refuse(s, "attention", wrong, 7,
-               (named[]){{"y", &a.y},
-                         {"q", &a.q},
-                         {"k", &a.k},
-                         {"v", &a.v},
-                         {"u", &a.u},
-                         {"w", &a.w},
-                         {"r", &a.r}});
+        sa2_refuse(s, "attention", wrong, 7,
+                   (sa2_named[]){{"y", &a.y},
+                                 {"q", &a.q},
+                                 {"k", &a.k},
+                                 {"v", &a.v},
+                                 {"u", &a.u},
+                                 {"w", &a.w},
+                                 {"r", &a.r}});
     else
         s->status = s->ops->attention(s, &a, &s->error);
 }
@@ -429,7 +401,7 @@ void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, s
     else
         wrong = judge_paged(cache, where, k.shape[0]);
     if (wrong != NULL)
-        refuse(s, "kv_store", wrong, 2, (named[]){{"k", &k}, {"v", &v}});
+        sa2_refuse(s, "kv_store", wrong, 2, (sa2_named[]){{"k", &k}, {"v", &v}});
     else
         s->status = s->ops->kv_store(s, cache, k, v, where, &s->error);
 }
@@ -462,7 +434,7 @@ void sa2_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q, const sa2_kv
     else
         wrong = judge_paged(cache, where, q.shape[0]);
     if (wrong != NULL)
-        refuse(s, "attention_paged", wrong, 2, (named[]){{"y", &y}, {"q", &q}});
+        sa2_refuse(s, "attention_paged", wrong, 2, (sa2_named[]){{"y", &y}, {"q", &q}});
     else
         s->status = s->ops->attention_paged(s, y, q, cache, where, scale, &s->error);
 }
@@ -475,8 +447,8 @@ void sa2_embedding(sa2_stream *s, sa2_tensor y, sa2_tensor table, sa2_tensor ids
         return;
     if (y.ndim != 2 || table.ndim != 2 || !is_float(&y) || !is_float(&table) ||
         y.shape[1] != table.shape[1] || !is_ids(&ids, y.shape[0]))
-        refuse(s, "embedding", "y [rows, n], table [count, n] and ids i32 [rows] expected", 3,
-               (named[]){{"y", &y}, {"table", &table}, {"ids", &ids}});
+        sa2_refuse(s, "embedding", "y [rows, n], table [count, n] and ids i32 [rows] expected", 3,
+                   (sa2_named[]){{"y", &y}, {"table", &table}, {"ids", &ids}});
     else
         s->status = s->ops->embedding(s, y, table, ids, &s->error);
 }
@@ -487,8 +459,8 @@ void sa2_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows
         return;
     if (y.ndim != 2 || x.ndim != 2 || !is_float(&y) || !is_float(&x) || y.shape[1] != x.shape[1] ||
         !is_ids(&rows, x.shape[0]))
-        refuse(s, "scatter_rows", "y [., c], x [n, c] and rows i32 [n] expected", 3,
-               (named[]){{"y", &y}, {"x", &x}, {"rows", &rows}});
+        sa2_refuse(s, "scatter_rows", "y [., c], x [n, c] and rows i32 [n] expected", 3,
+                   (sa2_named[]){{"y", &y}, {"x", &x}, {"rows", &rows}});
     else if (x.shape[0] > 0)
         s->status = s->ops->scatter_rows(s, y, x, rows, &s->error);
 }
@@ -498,8 +470,8 @@ void sa2_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x)
     if (s->status != SA2_OK)
         return;
     if (!sa2_tensor_same_shape(&y, &x) || !is_float(&y) || !is_float(&x))
-        refuse(s, "copy", "y and x of one shape, f32 or bf16, expected", 2,
-               (named[]){{"y", &y}, {"x", &x}});
+        sa2_refuse(s, "copy", "y and x of one shape, f32 or bf16, expected", 2,
+                   (sa2_named[]){{"y", &y}, {"x", &x}});
     else
         s->status = s->ops->copy(s, y, x, &s->error);
 }
@@ -511,8 +483,8 @@ void sa2_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b)
     bool row = b.ndim == 1 && a.ndim == 2 && b.shape[0] == a.shape[1];
     if (!sa2_tensor_same_shape(&y, &a) || (!row && !sa2_tensor_same_shape(&a, &b)) ||
         !is_float(&y) || !is_float(&a) || !is_float(&b))
-        refuse(s, "add", "y, a of one shape, b the same or [c], expected", 3,
-               (named[]){{"y", &y}, {"a", &a}, {"b", &b}});
+        sa2_refuse(s, "add", "y, a of one shape, b the same or [c], expected", 3,
+                   (sa2_named[]){{"y", &y}, {"a", &a}, {"b", &b}});
     else
         s->status = s->ops->add(s, y, a, b, &s->error);
 }
@@ -524,8 +496,8 @@ void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation acti
         return;
     if (!sa2_tensor_same_shape(&y, &x) || !is_float(&y) || !is_float(&x) ||
         (activation == SA2_ACT_SNAKE) == absent(&alpha) || !is_vector_or_absent(&alpha, last(&x)))
-        refuse(s, "activate", "y and x of one shape, alpha f32 [c] for snake, expected", 3,
-               (named[]){{"y", &y}, {"x", &x}, {"alpha", &alpha}});
+        sa2_refuse(s, "activate", "y and x of one shape, alpha f32 [c] for snake, expected", 3,
+                   (sa2_named[]){{"y", &y}, {"x", &x}, {"alpha", &alpha}});
     else
         s->status = s->ops->activate(s, y, x, activation, slope, alpha, &s->error);
 }
@@ -540,45 +512,8 @@ void sa2_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences
         rows += (sequences.offsets[i + 1] - sequences.offsets[i]) / kernel;
     if (!covered || y.ndim != 2 || y.shape[0] != rows || y.shape[1] != x.shape[1] ||
         !is_float(&y) || !is_float(&x))
-        refuse(s, "mean_pool", "y [sum of floor(len / kernel), c], x [rows, c] expected", 2,
-               (named[]){{"y", &y}, {"x", &x}});
+        sa2_refuse(s, "mean_pool", "y [sum of floor(len / kernel), c], x [rows, c] expected", 2,
+                   (sa2_named[]){{"y", &y}, {"x", &x}});
     else if (rows > 0)
         s->status = s->ops->mean_pool(s, y, x, sequences, kernel, &s->error);
-}
-
-/* ---- spectra ---- */
-
-void sa2_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps)
-{
-    if (s->status != SA2_OK)
-        return;
-    if (y.ndim != 2 || z.ndim != 2 || y.dtype != SA2_F32 || z.dtype != SA2_F32 ||
-        y.shape[0] != z.shape[0] || z.shape[1] != 2 * y.shape[1])
-        refuse(s, "spectrum", "y f32 [frames, bins], z f32 [frames, 2 bins] expected", 2,
-               (named[]){{"y", &y}, {"z", &z}});
-    else
-        s->status = s->ops->spectrum(s, y, z, magnitude, eps, &s->error);
-}
-
-void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor)
-{
-    if (s->status != SA2_OK)
-        return;
-    if (y.dtype != SA2_F32 || y.ndim != 2 || !(floor >= FLT_MIN))
-        refuse(s, "log_floor", "y f32 [frames, bins] and a normal floor above 0 expected", 1,
-               (named[]){{"y", &y}});
-    else
-        s->status = s->ops->log_floor(s, y, kind, floor, &s->error);
-}
-
-void sa2_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range, float shift,
-                        float scale)
-{
-    if (s->status != SA2_OK)
-        return;
-    if (y.dtype != SA2_F32 || y.ndim != 2 || !are_sequences(sequences, y.shape[0]))
-        refuse(s, "clamp_to_range", "y f32 [frames, bins], covered by offsets, expected", 1,
-               (named[]){{"y", &y}});
-    else
-        s->status = s->ops->clamp_to_range(s, y, sequences, range, shift, scale, &s->error);
 }
