@@ -226,6 +226,9 @@ static sa2_status on_scalar(yaml_walk *w, const yaml_event_t *event)
     }
     if (tag != NULL)
         judge_scalar_tag(w, tag);
+    else if (strlen(text) != event->data.scalar.length)
+        note(w, sa2_fail_also(w->err, SA2_ERR_FORMAT, "%s: %s: a zero byte in a value", w->origin,
+                              w->path));
     else if (w->depth > 0 && !w->levels[w->depth - 1].list)
         read_value(w, text);
     end_value(w);
@@ -377,8 +380,9 @@ sa2_status sa2_flow_yaml_parse(sa2_flow_config *config, const char *text, size_t
                         SA2_LIMIT_CONFIG_BYTES);
     sa2_error report = {0}; /* lines are added to it, so it starts empty */
     yaml_walk w = {.origin = origin, .err = &report};
-    note(&w, walk(&w, text, bytes));
-    if (w.depth == 0)
+    sa2_status walked = walk(&w, text, bytes);
+    note(&w, walked);
+    if (walked == SA2_OK) /* else what is missing may only come later */
         judge_missing(&w);
     if (w.status == SA2_OK)
         judge_together(&w);
