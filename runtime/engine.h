@@ -88,7 +88,7 @@ typedef struct sa2_beam_options {
                              fork of vLLM does for use_beam_search */
 } sa2_beam_options;
 
-/* Everything is copied by submit. Zero-initialise it, or take sa2_request_default(). */
+/* Everything is copied by submit. Start from sa2_request_default(). */
 typedef struct sa2_request {
     /* The prompt: exactly one of the three. */
     const sa2_chat *chat; /* turns, by the engine's template; audio items take `sounds` in order */

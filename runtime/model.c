@@ -49,8 +49,12 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
     progress told = {.options = options};
     int parts = options != NULL ? options->parts : 0;
     sa2_status st = sa2_model_weights_bytes(config, backend, parts, &told.total, err);
-    if (st != SA2_OK)
+    if (st == SA2_OK && options != NULL && options->measured != NULL)
+        st = options->measured(options->context, model, err);
+    if (st != SA2_OK) {
+        *model = (sa2_model){0};
         return st;
+    }
     sa2_stream *stream = NULL;
     st = sa2_backend_arena_create(backend, &model->arena, told.total, err);
     if (st != SA2_OK) {

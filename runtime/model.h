@@ -31,6 +31,10 @@ enum { SA2_MODEL_HEARING = 1, SA2_MODEL_DECODER = 2 }; /* encoder and adaptor; d
 
 typedef struct sa2_model_options {
     int parts; /* what is needed of the above; 0: everything */
+
+    /* Sizes are known, no weight is read yet: the last chance to refuse. `model` has its configuration and
+     * n_token_rows. NULL: nobody asks. */
+    sa2_status (*measured)(void *context, const sa2_model *model, sa2_error *err);
     void (*progress)(void *context, const char *what, size_t done, size_t total);
     void *context;
 } sa2_model_options;

@@ -78,7 +78,7 @@ static int draw(world *w, int n)
 }
 
 /* Sound is encoded for some of the rows only, now and then for none. */
-static int some_rows(void *context, const sa2_sequence_group *group, int first, int n)
+static int some_rows(void *context, sa2_sequence_group *group, int first, int n)
 {
     world *w = context;
     if (group->n_audio == 0 || first >= group->audio[0].first + group->audio[0].n)

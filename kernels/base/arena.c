@@ -11,6 +11,18 @@ void sa2_arena_init(sa2_arena *arena, void *base, size_t bytes)
     *arena = (sa2_arena){.base = base, .bytes = bytes};
 }
 
+static sa2_status map_block(sa2_arena *arena, size_t bytes, size_t whole, sa2_error *err)
+{
+    *arena = (sa2_arena){0};
+    void *block = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED)
+        return sa2_fail(err, SA2_ERR_NOMEM, "memory: %zu bytes asked for, the system has no room",
+                        bytes);
+    sa2_arena_init(arena, block, bytes);
+    arena->owned_bytes = whole;
+    return SA2_OK;
+}
+
 sa2_status sa2_arena_create(sa2_arena *arena, size_t bytes, sa2_error *err)
 {
     enum { LARGE_PAGE = 2 << 20 };
@@ -20,14 +32,19 @@ sa2_status sa2_arena_create(sa2_arena *arena, size_t bytes, sa2_error *err)
         return sa2_fail(err, SA2_ERR_NOMEM, "memory: %zu bytes asked for", bytes);
     if (whole >= LARGE_PAGE)
         whole = (whole + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-    void *block = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (block == MAP_FAILED)
-        return sa2_fail(err, SA2_ERR_NOMEM, "memory: %zu bytes asked for, the system has no room",
-                        bytes);
-    madvise(block, whole, MADV_HUGEPAGE); /* a wish: smaller pages serve too */
-    sa2_arena_init(arena, block, bytes);
-    arena->owned_bytes = whole;
-    return SA2_OK;
+    sa2_status st = map_block(arena, bytes, whole, err);
+    if (st == SA2_OK)
+        madvise(arena->base, whole, MADV_HUGEPAGE); /* a wish: smaller pages serve too */
+    return st;
+}
+
+sa2_status sa2_arena_reserve(sa2_arena *arena, size_t bytes, sa2_error *err)
+{
+    size_t whole = bytes < SA2_ARENA_ALIGN ? SA2_ARENA_ALIGN : bytes;
+    sa2_status st = map_block(arena, bytes, whole, err);
+    if (st == SA2_OK)
+        madvise(arena->base, whole, MADV_NOHUGEPAGE);
+    return st;
 }
 
 void sa2_arena_destroy(sa2_arena *arena)

@@ -27,6 +27,9 @@ void sa2_arena_init(sa2_arena *arena, void *base, size_t bytes);
 /* Over host memory of its own, in large pages where the system has them; zeroed.
  * Errors: SA2_ERR_NOMEM, with the number of bytes asked for. */
 sa2_status sa2_arena_create(sa2_arena *arena, size_t bytes, sa2_error *err);
+
+/* The same in small pages, which exist only once they are touched: for memory planned for the worst case. */
+sa2_status sa2_arena_reserve(sa2_arena *arena, size_t bytes, sa2_error *err);
 void sa2_arena_destroy(sa2_arena *arena);
 
 /* `bytes` at an aligned address, or NULL when they do not fit; 0 bytes are a valid address.

@@ -68,7 +68,7 @@ typedef struct sa2_scheduler_options {
 
     /* How many of the rows [first, first + n) can be computed now: those with sound need an encoded clip.
      * At least one for the first caller of a step. NULL: all. */
-    int (*rows_possible)(void *context, const sa2_sequence_group *group, int first, int n);
+    int (*rows_possible)(void *context, sa2_sequence_group *group, int first, int n);
     void *context;
 } sa2_scheduler_options;
 

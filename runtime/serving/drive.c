@@ -1,0 +1,190 @@
+/* drive.c - the engine's thread: new jobs in, one step of the model after the other, events out.
+ *
+ * The lock is held while jobs come in, are told and end, never while the model computes.
+ */
+#include <assert.h>
+
+#include "runtime/serving/clock.h"
+#include "runtime/serving/engine_internal.h"
+
+/* ---- under the lock ---- */
+
+static void take_arrivals(sa2_engine *e)
+{
+    sa2_desk *desk = &e->desk;
+    for (sa2_job *job = desk->arrived; job != NULL; job = job->next)
+        sa2_scheduler_add(e->machine.scheduler, &job->group);
+    desk->arrived = NULL;
+}
+
+/* Milliseconds since the job was submitted, of a time that may not have come. */
+static double since_submit(const sa2_job *job, double ms)
+{
+    return ms < 0.0 ? -1.0 : ms - job->submitted_ms;
+}
+
+/* The one end of every job. `finish` is for answers that are not complete. */
+static void end_job(sa2_engine *e, sa2_job *job, sa2_finish finish)
+{
+    sa2_machine *m = &e->machine;
+    if (job->status != SA2_OK)
+        finish = SA2_FINISH_ERROR;
+    sa2_generator_finish(m->generator, job, finish);
+    sa2_scheduler_remove(m->scheduler, &job->group);
+    sa2_clip_cache_passed(m->clips, &job->group, INT32_MAX);
+    job->finish = job->status != SA2_OK ? SA2_FINISH_ERROR : job->outputs[0].finish;
+    sa2_timings *t = &job->timings;
+    t->started_ms = since_submit(job, t->started_ms);
+    t->encoded_ms = since_submit(job, t->encoded_ms);
+    t->first_token_ms = since_submit(job, t->first_token_ms);
+    t->done_ms = since_submit(job, sa2_now_ms());
+    t->n_preemptions = job->group.n_preemptions;
+    sa2_event_log_mark(&job->log, SA2_EVENT_DONE, 0);
+    sa2_desk_ended(&e->desk, job);
+}
+
+static void end_unwanted(sa2_engine *e)
+{
+    double now = sa2_now_ms();
+    for (sa2_job *job = e->desk.first; job != NULL; job = job->next) {
+        if (job->ended)
+            continue;
+        if (job->cancelled)
+            end_job(e, job, SA2_FINISH_CANCELLED);
+        else if (job->deadline_ms > 0.0 && now >= job->deadline_ms)
+            end_job(e, job, SA2_FINISH_DEADLINE);
+    }
+}
+
+static void publish(sa2_engine *e)
+{
+    sa2_engine_stats *stats = &e->desk.stats;
+    sa2_scheduler_stats scheduler = sa2_scheduler_get_stats(e->machine.scheduler);
+    sa2_kv_stats cache = sa2_kv_cache_stats(e->machine.cache);
+    stats->n_running = scheduler.n_running;
+    stats->n_preemptions = scheduler.n_preemptions;
+    stats->n_pages = cache.n_pages;
+    stats->n_pages_free = cache.n_free;
+    stats->n_pages_cached = cache.n_cached;
+}
+
+/* What a step of `ms`, `encode_ms` of them for sound, has done. */
+static void count_step(sa2_engine *e, const sa2_step_plan *plan, double ms, double encode_ms)
+{
+    sa2_engine_stats *stats = &e->desk.stats;
+    stats->n_steps++;
+    stats->n_rows += plan->n_rows;
+    stats->n_generated_tokens += sa2_generator_chosen(e->machine.generator);
+    stats->step_ms_total += ms - encode_ms;
+    stats->encode_ms_total += encode_ms;
+    for (int i = 0; i < plan->n_parts; i++) {
+        sa2_job *job = (sa2_job *)plan->parts[i].group;
+        if (job->last_step == stats->n_steps)
+            continue;
+        job->last_step = stats->n_steps;
+        if (job->timings.n_steps++ == 0) {
+            stats->n_prompt_tokens += job->usage.prompt_tokens;
+            stats->n_cached_tokens += job->usage.cached_tokens;
+        }
+    }
+}
+
+static void tell(sa2_engine *e, const sa2_step_plan *plan)
+{
+    sa2_job *ended[SA2_MAX_SEQUENCES];
+    int n_ended = sa2_generator_tell(e->machine.generator, ended);
+    for (int i = 0; i < plan->n_parts; i++)
+        sa2_desk_ready(&e->desk, (sa2_job *)plan->parts[i].group);
+    for (int i = 0; i < n_ended; i++)
+        end_job(e, ended[i], SA2_FINISH_LENGTH);
+}
+
+/* A step that failed takes all its jobs with it: their pages hold nobody knows what. */
+static void end_failed_step(sa2_engine *e, const sa2_step_plan *plan, sa2_status st,
+                            const sa2_error *err)
+{
+    for (int i = 0; i < plan->n_parts; i++) {
+        sa2_job *job = (sa2_job *)plan->parts[i].group;
+        if (job->ended)
+            continue;
+        sa2_job_fail(job, st, err);
+        end_job(e, job, SA2_FINISH_ERROR);
+    }
+}
+
+/* ---- not under the lock ---- */
+
+static void note_starts(const sa2_step_plan *plan)
+{
+    for (int i = 0; i < plan->n_parts; i++) {
+        sa2_job *job = (sa2_job *)plan->parts[i].group;
+        if (job->timings.started_ms >= 0.0)
+            continue;
+        job->timings.started_ms = sa2_now_ms();
+        job->usage.cached_tokens = job->group.n_matched;
+    }
+}
+
+static sa2_status compute(sa2_machine *m, const sa2_step_plan *plan, double *encoded_ms,
+                          sa2_error *err)
+{
+    sa2_status st = sa2_clip_cache_encode(m->clips, m->stream, &m->work, err);
+    *encoded_ms = sa2_now_ms();
+    if (st == SA2_OK)
+        st = sa2_step_run(m->step, m->stream, &m->work, m->clips, plan, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_scheduler_commit(m->scheduler);
+    for (int i = 0; i < plan->n_parts; i++)
+        sa2_clip_cache_passed(m->clips, plan->parts[i].group,
+                              plan->parts[i].first + plan->parts[i].n);
+    sa2_generator_choose(m->generator, plan);
+    return SA2_OK;
+}
+
+/* Called and left with the lock held. */
+static void run_step(sa2_engine *e)
+{
+    sa2_machine *m = &e->machine;
+    sa2_job *stuck[SA2_MAX_SEQUENCES];
+    sa2_error err = {0};
+    pthread_mutex_unlock(&e->desk.lock);
+    double began_ms = sa2_now_ms(), encoded_ms;
+    sa2_clip_cache_begin(m->clips);
+    const sa2_step_plan *plan = sa2_scheduler_plan(m->scheduler);
+    assert(plan->n_rows > 0); /* one job is always possible */
+    note_starts(plan);
+    sa2_status st = compute(m, plan, &encoded_ms, &err);
+    pthread_mutex_lock(&e->desk.lock);
+
+    if (st != SA2_OK) {
+        end_failed_step(e, plan, st, &err);
+        return;
+    }
+    count_step(e, plan, sa2_now_ms() - began_ms, encoded_ms - began_ms);
+    tell(e, plan);
+    publish(e);
+    pthread_mutex_unlock(&e->desk.lock);
+    int n_stuck = sa2_generator_turn(m->generator, stuck);
+    pthread_mutex_lock(&e->desk.lock);
+    for (int i = 0; i < n_stuck; i++)
+        end_job(e, stuck[i], SA2_FINISH_ERROR);
+}
+
+void *sa2_engine_drive(void *engine)
+{
+    sa2_engine *e = engine;
+    sa2_desk *desk = &e->desk;
+    pthread_mutex_lock(&desk->lock);
+    while (!desk->closing) {
+        take_arrivals(e);
+        end_unwanted(e);
+        publish(e);
+        if (desk->n_active > 0)
+            run_step(e);
+        else
+            pthread_cond_wait(&desk->work, &desk->lock);
+    }
+    pthread_mutex_unlock(&desk->lock);
+    return NULL;
+}

@@ -1,0 +1,210 @@
+#include "runtime/serving/engine_plan.h"
+
+#include <stdio.h>
+
+enum {
+    DEFAULT_SEQUENCES = 32,
+    DEFAULT_ROWS = 512,
+    DEFAULT_PAGE = 64,
+    DEFAULT_POSITIONS = 2048, /* of a request, for the size of the cache */
+    DEFAULT_QUEUED = 1024,
+    MAX_ROWS = 1 << 20,
+};
+
+static const size_t default_request_bytes = (size_t)256 << 20;
+
+/* ---- options ---- */
+
+/* An option that is 0 gets its default, another one must lie in its range. */
+static int number(int given, int otherwise, int least, int most, const char *name, sa2_status *st,
+                  sa2_error *err)
+{
+    if (given == 0)
+        return otherwise;
+    if (given < least || given > most) {
+        sa2_status found = sa2_fail_also(err, SA2_ERR_ARG, "%s: %d to %d expected, found %d", name,
+                                         least, most, given);
+        *st = *st == SA2_OK ? found : *st;
+    }
+    return given;
+}
+
+static sa2_status resolve(sa2_engine_plan *p, const sa2_engine_options *o, const sa2_model *model,
+                          sa2_error *err)
+{
+    sa2_status st = SA2_OK;
+    int len = model->config.decoder.max_positions;
+    p->activations = o->f32 ? SA2_F32 : SA2_BF16;
+    p->max_model_len = number(o->max_model_len, len, 2, len, "max_model_len", &st, err);
+    p->max_num_seqs =
+        number(o->max_num_seqs, DEFAULT_SEQUENCES, 1, SA2_MAX_SEQUENCES, "max_num_seqs", &st, err);
+    int rows = p->max_num_seqs > DEFAULT_ROWS ? p->max_num_seqs : DEFAULT_ROWS;
+    p->max_rows = number(o->max_num_batched_tokens, rows, p->max_num_seqs, MAX_ROWS,
+                         "max_num_batched_tokens", &st, err);
+    p->page_size = number(o->block_size, DEFAULT_PAGE, 16, 1 << 16, "block_size", &st, err);
+    p->max_queued = number(o->max_queued, DEFAULT_QUEUED, 1, 1 << 20, "max_queued", &st, err);
+    if (p->page_size % 16 != 0)
+        st = sa2_fail_also(err, SA2_ERR_ARG, "block_size: a multiple of 16 expected, found %d",
+                           p->page_size);
+    return st;
+}
+
+/* ---- parts ---- */
+
+sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *p)
+{
+    return (sa2_kv_cache_options){.n_pages = p->n_pages,
+                                  .page_size = p->page_size,
+                                  .max_sequences = p->max_num_seqs,
+                                  .max_positions = p->max_model_len};
+}
+
+sa2_scheduler_options sa2_engine_plan_scheduler(const sa2_engine_plan *p,
+                                                const sa2_engine_options *o)
+{
+    return (sa2_scheduler_options){.max_rows = p->max_rows,
+                                   .max_sequences = p->max_num_seqs,
+                                   .prefix_caching = !o->no_prefix_caching};
+}
+
+sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *p, const sa2_model *model)
+{
+    return (sa2_step_options){.model = model,
+                              .activations = p->activations,
+                              .max_rows = p->max_rows,
+                              .max_sequences = p->max_num_seqs,
+                              .max_positions = p->max_model_len,
+                              .n_pages = p->n_pages,
+                              .page_size = p->page_size};
+}
+
+sa2_clip_cache_options sa2_engine_plan_clips(const sa2_engine_plan *p, const sa2_engine_options *o,
+                                             const sa2_model *model)
+{
+    return (sa2_clip_cache_options){.model = model,
+                                    .activations = p->activations,
+                                    .rule = o->audio_rule,
+                                    .max_rows = p->max_rows};
+}
+
+sa2_generator_options sa2_engine_plan_generator(const sa2_engine_plan *p, const sa2_model *model)
+{
+    return (sa2_generator_options){.model = model, .max_sequences = p->max_num_seqs};
+}
+
+/* ---- bytes ---- */
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static sa2_status plan_pages(sa2_engine_plan *p, const sa2_engine_options *o,
+                             const sa2_model *model, const sa2_stream *s, sa2_error *err)
+{
+    sa2_step_options step = sa2_engine_plan_step(p, model);
+    size_t page = sa2_step_kv_page_bytes(&step, s);
+    int64_t positions = (int64_t)p->max_num_seqs * DEFAULT_POSITIONS;
+    positions = positions > p->max_model_len ? positions : p->max_model_len;
+    int64_t n = (positions + p->page_size - 1) / p->page_size;
+    if (o->kv_cache_bytes > 0)
+        n = (int64_t)(o->kv_cache_bytes / page);
+    if (n < 1 || n > INT32_MAX / 2)
+        return sa2_fail_also(err, SA2_ERR_ARG,
+                             "kv_cache_bytes: %zu, a page of %d positions has %zu",
+                             o->kv_cache_bytes, p->page_size, page);
+    p->n_pages = (int)n;
+    p->pages = (size_t)n * page + (size_t)model->config.decoder.layers * SA2_ARENA_ALIGN;
+    return SA2_OK;
+}
+
+/* Sounds that fill the context, and what goes with every position. */
+static size_t largest_request(const sa2_engine_plan *p)
+{
+    enum { BYTES_OF_A_POSITION = 256 };
+    size_t rows = (size_t)sa2_audio_lengths_of(SA2_AUDIO_CHUNK, SA2_LENGTH_HF).tokens + 2;
+    size_t chunks = (size_t)p->max_model_len / rows + 1;
+    return chunks * SA2_AUDIO_CHUNK * sizeof(float) +
+           (size_t)p->max_model_len * BYTES_OF_A_POSITION;
+}
+
+sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
+                                const sa2_model *model, sa2_backend *backend, sa2_error *err)
+{
+    *p = (sa2_engine_plan){0};
+    sa2_status st = resolve(p, o, model, err);
+    sa2_stream *s = NULL;
+    if (st == SA2_OK)
+        st = sa2_model_weights_bytes(&model->config, backend, 0, &p->weights, err);
+    if (st == SA2_OK)
+        st = sa2_stream_create(&s, backend, 0, err);
+    if (st == SA2_OK)
+        st = plan_pages(p, o, model, s, err);
+    if (st != SA2_OK) {
+        sa2_stream_destroy(s);
+        return st;
+    }
+    sa2_kv_cache_options cache = sa2_engine_plan_cache(p);
+    sa2_scheduler_options scheduler = sa2_engine_plan_scheduler(p, o);
+    sa2_step_options step = sa2_engine_plan_step(p, model);
+    sa2_clip_cache_options clips = sa2_engine_plan_clips(p, o, model);
+    sa2_generator_options generator = sa2_engine_plan_generator(p, model);
+    p->device = sa2_step_device_bytes(&step) + sa2_clip_cache_device_bytes(&clips, s);
+    p->work = larger(sa2_step_work_bytes(&step), sa2_clip_cache_work_bytes(&clips));
+    p->scratch = larger(sa2_step_scratch_bytes(&step), sa2_clip_cache_scratch_bytes(&clips));
+    p->host = sa2_arena_round(sa2_kv_cache_bytes(&cache)) + sa2_scheduler_bytes(&scheduler) +
+              sa2_step_host_bytes(&step) + sa2_clip_cache_host_bytes(&clips) +
+              sa2_generator_bytes(&generator);
+    p->requests =
+        o->request_bytes > 0 ? o->request_bytes : larger(default_request_bytes, largest_request(p));
+    p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->host + p->requests;
+    sa2_stream_destroy(s);
+    return SA2_OK;
+}
+
+/* ---- telling ---- */
+
+enum { N_ITEMS = 8, LINE = 128 };
+
+static void write_lines(const sa2_engine_plan *p, char lines[N_ITEMS][LINE])
+{
+    const struct {
+        const char *name;
+        size_t bytes;
+    } items[N_ITEMS] = {{"weights", p->weights},   {"keys and values", p->pages},
+                        {"step", p->device},       {"activations", p->work},
+                        {"scratch", p->scratch},   {"tables", p->host},
+                        {"requests", p->requests}, {"sum", p->sum}};
+    for (int i = 0; i < N_ITEMS; i++) {
+        int n = snprintf(lines[i], LINE, "memory: %-15s %10.1f MB", items[i].name,
+                         (double)items[i].bytes * 1e-6);
+        if (items[i].bytes == p->pages && i == 1)
+            snprintf(lines[i] + n, (size_t)(LINE - n), "  %d pages of %d positions, %lld in all",
+                     p->n_pages, p->page_size, (long long)p->n_pages * p->page_size);
+    }
+}
+
+void sa2_engine_plan_print(const sa2_engine_plan *p, const sa2_engine_options *o)
+{
+    if (o->log == NULL)
+        return;
+    char lines[N_ITEMS][LINE];
+    write_lines(p, lines);
+    for (int i = 0; i < N_ITEMS; i++)
+        o->log(o->context, lines[i]);
+}
+
+sa2_status sa2_engine_plan_check(const sa2_engine_plan *p, size_t physical_bytes, sa2_error *err)
+{
+    if (p->sum <= physical_bytes)
+        return SA2_OK;
+    char lines[N_ITEMS][LINE];
+    write_lines(p, lines);
+    sa2_status st =
+        sa2_fail(err, SA2_ERR_NOMEM,
+                 "the plan needs %.1f MB, this machine has %.1f MB:", (double)p->sum * 1e-6,
+                 (double)physical_bytes * 1e-6);
+    for (int i = 0; i < N_ITEMS; i++)
+        sa2_fail_also(err, st, "%s", lines[i]);
+    return st;
+}

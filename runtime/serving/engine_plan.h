@@ -1,0 +1,49 @@
+/* engine_plan.h - the numbers of an engine: options with their defaults filled in, and all memory it will use.
+ *
+ * Known before a weight is read, so that a plan that does not fit is refused at once.
+ */
+#ifndef SA2_RUNTIME_SERVING_ENGINE_PLAN_H
+#define SA2_RUNTIME_SERVING_ENGINE_PLAN_H
+
+#include "runtime/serving/generate.h"
+
+typedef struct sa2_engine_plan {
+    sa2_dtype activations;
+    int max_model_len, max_num_seqs, max_rows;
+    int page_size, n_pages;
+    int max_queued;
+
+    /* Bytes. */
+    size_t weights;
+    size_t pages;    /* keys and values */
+    size_t device;   /* tensors of a step, rows of sound */
+    size_t work;     /* activations */
+    size_t scratch;  /* of single ops */
+    size_t host;     /* tables, logits, samplers */
+    size_t requests; /* sounds, ids and texts of all requests together */
+    size_t sum;
+} sa2_engine_plan;
+
+/* `model` needs its configuration and n_token_rows only. Errors: SA2_ERR_ARG options that make no sense, a line each. */
+sa2_status sa2_engine_plan_make(sa2_engine_plan *plan, const sa2_engine_options *options,
+                                const sa2_model *model, sa2_backend *backend, sa2_error *err);
+
+/* One line for each item and the sum, through options->log. */
+void sa2_engine_plan_print(const sa2_engine_plan *plan, const sa2_engine_options *options);
+
+/* Errors: SA2_ERR_NOMEM, with every item, the sum and what the machine has. */
+sa2_status sa2_engine_plan_check(const sa2_engine_plan *plan, size_t physical_bytes,
+                                 sa2_error *err);
+
+/* The options of the parts that a plan stands for. */
+sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *plan);
+sa2_scheduler_options sa2_engine_plan_scheduler(const sa2_engine_plan *plan,
+                                                const sa2_engine_options *options);
+sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *plan, const sa2_model *model);
+sa2_clip_cache_options sa2_engine_plan_clips(const sa2_engine_plan *plan,
+                                             const sa2_engine_options *options,
+                                             const sa2_model *model);
+sa2_generator_options sa2_engine_plan_generator(const sa2_engine_plan *plan,
+                                                const sa2_model *model);
+
+#endif

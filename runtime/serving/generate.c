@@ -1,0 +1,386 @@
+#include "runtime/serving/generate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/serving/clock.h"
+#include "tokenizer/think.h"
+
+/* What one sequence, or one set of beams, says next. */
+typedef struct choice {
+    sa2_job *job;
+    int sequence;
+    sa2_logprob token;
+    sa2_logprob top[SA2_SAMPLING_MAX_LOGPROBS];
+    bool beams_done;
+} choice;
+
+/* The sampler of whoever runs in a slot; made anew from the ids when that is somebody else. */
+typedef struct slot {
+    sa2_sampler sampler;
+    void *memory;
+    sa2_request_id job;
+    int sequence, n_prompt;
+} slot;
+
+struct sa2_generator {
+    sa2_generator_options options;
+    sa2_sampler_work work;
+    slot *slots;     /* [max_sequences] */
+    choice *choices; /* [max_sequences] */
+    int n_choices;
+    sa2_job **thought; /* [max_sequences]: to start their second pass */
+    int n_thought;
+    sa2_bytes text; /* of one token */
+    sa2_bytes prefill;
+    sa2_ids prompt;
+};
+
+size_t sa2_generator_bytes(const sa2_generator_options *o)
+{
+    size_t n = (size_t)o->max_sequences;
+    return sa2_arena_round(sizeof(sa2_generator)) + sa2_arena_round(n * sizeof(slot)) +
+           sa2_arena_round(n * sizeof(choice)) + sa2_arena_round(n * sizeof(sa2_job *)) +
+           n * sa2_arena_round(sa2_sampler_bytes(o->model->n_token_rows)) +
+           sa2_arena_round(sa2_sampler_work_bytes(o->model->n_token_rows));
+}
+
+sa2_status sa2_generator_create(sa2_generator **generator, const sa2_generator_options *o,
+                                sa2_arena *host, sa2_error *err)
+{
+    size_t n = (size_t)o->max_sequences;
+    sa2_generator *g = sa2_arena_take(host, sizeof *g);
+    slot *slots = sa2_arena_take(host, n * sizeof *slots);
+    choice *choices = sa2_arena_take(host, n * sizeof *choices);
+    sa2_job **thought = sa2_arena_take(host, n * sizeof *thought);
+    if (g == NULL || slots == NULL || choices == NULL || thought == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "samplers: %zu bytes needed", sa2_generator_bytes(o));
+    *g = (sa2_generator){.options = *o, .slots = slots, .choices = choices, .thought = thought};
+    for (size_t i = 0; i < n; i++) {
+        slots[i] =
+            (slot){.memory = sa2_arena_take(host, sa2_sampler_bytes(o->model->n_token_rows))};
+        if (slots[i].memory == NULL)
+            return sa2_fail(err, SA2_ERR_NOMEM, "samplers: no room for the %zu-th", i);
+    }
+    sa2_status st = sa2_sampler_work_init(&g->work, o->model->n_token_rows, host, err);
+    if (st == SA2_OK)
+        *generator = g;
+    return st;
+}
+
+void sa2_generator_destroy(sa2_generator *g)
+{
+    if (g == NULL)
+        return;
+    sa2_bytes_free(&g->text);
+    sa2_bytes_free(&g->prefill);
+    sa2_ids_free(&g->prompt);
+}
+
+void sa2_job_fail(sa2_job *job, sa2_status status, const sa2_error *err)
+{
+    if (job->status != SA2_OK)
+        return;
+    job->status = status;
+    snprintf(job->message, sizeof job->message, "%.*s", (int)sizeof job->message - 1, err->message);
+}
+
+/* ---- choosing ---- */
+
+static sa2_sampler *sampler_of(sa2_generator *g, sa2_job *job, int index)
+{
+    const sa2_sequence *sequence = &job->group.sequences[index];
+    slot *s = &g->slots[sequence->slot];
+    int n_prompt = job->group.n_prompt;
+    if (s->job == job->id && s->sequence == index && s->n_prompt == n_prompt &&
+        s->sampler.n_generated == sequence->n_ids - n_prompt)
+        return &s->sampler;
+    s->job = job->id;
+    s->sequence = index;
+    s->n_prompt = n_prompt;
+    sa2_sampler_init(&s->sampler, s->memory, &job->sampling, job->seed, (uint32_t)index,
+                     g->options.model->n_token_rows, sequence->ids, n_prompt);
+    for (int i = n_prompt; i < sequence->n_ids; i++)
+        sa2_sampler_accept(&s->sampler, sequence->ids[i]);
+    return &s->sampler;
+}
+
+static sa2_status choose_token(sa2_generator *g, choice *c, const float *logits, sa2_error *err)
+{
+    sa2_job *job = c->job;
+    sa2_sampler *sampler = sampler_of(g, job, c->sequence);
+    sa2_status st = sa2_sampler_next(sampler, logits, &g->work, &c->token.id, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_sampler_accept(sampler, c->token.id);
+    c->token.logprob = NAN;
+    if (job->sampling.n_logprobs < 0)
+        return SA2_OK;
+    return sa2_logprobs(logits, g->options.model->n_token_rows, c->token.id, &c->token, c->top,
+                        job->sampling.n_logprobs, &g->work, err);
+}
+
+static choice *add_choice(sa2_generator *g, sa2_job *job, int sequence)
+{
+    choice *c = &g->choices[g->n_choices++];
+    *c = (choice){.job = job, .sequence = sequence};
+    return c;
+}
+
+/* One token for a sequence; the first logits of a request are for all its answers. */
+static void choose_answers(sa2_generator *g, const sa2_step_rows *part, const float *logits)
+{
+    sa2_job *job = (sa2_job *)part->group;
+    bool first = part->sequence->n_ids == job->group.n_prompt;
+    for (int i = 0; i < job->group.n_sequences && job->status == SA2_OK; i++) {
+        const sa2_sequence *sequence = &job->group.sequences[i];
+        if (sequence->done || (!first && sequence != part->sequence))
+            continue;
+        sa2_error err = {0};
+        sa2_status st = choose_token(g, add_choice(g, job, i), logits, &err);
+        if (st != SA2_OK)
+            sa2_job_fail(job, st, &err);
+    }
+}
+
+/* Beams: the parts of a group lie one behind the other, and all have logits. Returns how many they are. */
+static int choose_beams(sa2_generator *g, const sa2_step_plan *plan, int part, int logits_row)
+{
+    sa2_job *job = (sa2_job *)plan->parts[part].group;
+    int n = sa2_beam_rows(job->beams.search);
+    for (int i = 0; i < n; i++)
+        job->beams.logits[i] = sa2_step_logits(g->options.step, logits_row + i);
+    choice *c = add_choice(g, job, 0);
+    sa2_error err = {0};
+    sa2_status st = sa2_beam_step(job->beams.search, job->beams.logits, &g->work, job->beams.next,
+                                  &c->beams_done, &err);
+    if (st != SA2_OK)
+        sa2_job_fail(job, st, &err);
+    return n;
+}
+
+void sa2_generator_choose(sa2_generator *g, const sa2_step_plan *plan)
+{
+    g->n_choices = 0;
+    int row = 0;
+    for (int i = 0; i < plan->n_parts; i++) {
+        const sa2_step_rows *part = &plan->parts[i];
+        if (!part->logits)
+            continue;
+        const sa2_job *job = (const sa2_job *)part->group;
+        if (job->beams.search != NULL) {
+            int n = choose_beams(g, plan, i, row);
+            row += n;
+            i += n - 1;
+        } else {
+            choose_answers(g, part, sa2_step_logits(g->options.step, row++));
+        }
+    }
+}
+
+int sa2_generator_chosen(const sa2_generator *g)
+{
+    return g->n_choices;
+}
+
+/* ---- telling ---- */
+
+static void append(sa2_sequence *sequence, int32_t id)
+{
+    sequence->ids[sequence->n_ids++] = id;
+}
+
+/* An answer is complete. */
+static void close_answer(sa2_job *job, int i, const int32_t *ids, int n_ids)
+{
+    sa2_output *output = &job->outputs[i];
+    output->ids = ids;
+    output->n_ids = n_ids;
+    job->usage.completion_tokens += output->n_generated;
+    job->usage.speech_tokens += output->n_speech;
+    sa2_event_log_mark(&job->log, SA2_EVENT_FINISHED, i);
+}
+
+static bool all_closed(const sa2_job *job)
+{
+    for (int i = 0; i < job->n_outputs; i++)
+        if (!job->outputs[i].finished)
+            return false;
+    return true;
+}
+
+/* The best beams as answers. */
+static sa2_status tell_beams(sa2_generator *g, sa2_job *job, sa2_error *err)
+{
+    sa2_beam_result results[SA2_BEAM_MAX];
+    int n = sa2_beam_results(job->beams.search, results);
+    for (int i = 0; i < job->n_outputs; i++) {
+        sa2_output *output = &job->outputs[i];
+        sa2_beam_result result = i < n ? results[i] : (sa2_beam_result){0};
+        output->score = (double)result.score;
+        sa2_status st = SA2_OK;
+        for (int k = 0; k < result.n && !output->finished && st == SA2_OK; k++) {
+            sa2_logprob token = {result.tokens[k], NAN};
+            st = sa2_output_push(output, token, NULL, &g->text, err);
+        }
+        if (st == SA2_OK && !output->finished)
+            st = sa2_output_end(output, SA2_FINISH_LENGTH, &g->text, err);
+        if (st != SA2_OK)
+            return st;
+        close_answer(job, i, result.tokens, output->n_generated);
+    }
+    return SA2_OK;
+}
+
+static void move_beams(sa2_generator *g, sa2_job *job)
+{
+    sa2_job_beams *b = &job->beams;
+    int n = job->group.n_sequences, n_prompt = job->group.n_prompt;
+    for (int i = 0; i < n; i++) {
+        const sa2_sequence *parent = &job->group.sequences[b->next[i].parent];
+        memcpy(b->spare[i] + n_prompt, parent->ids + n_prompt,
+               (size_t)(parent->n_ids - n_prompt) * sizeof *parent->ids);
+        b->parents[i] = b->next[i].parent;
+    }
+    sa2_scheduler_reorder(g->options.scheduler, &job->group, b->parents);
+    for (int i = 0; i < n; i++) {
+        sa2_sequence *sequence = &job->group.sequences[i];
+        int32_t *ids = sequence->ids;
+        sequence->ids = b->spare[i];
+        b->spare[i] = ids;
+        append(sequence, b->next[i].token);
+    }
+}
+
+static sa2_status tell_token(sa2_generator *g, const choice *c, sa2_error *err)
+{
+    sa2_job *job = c->job;
+    sa2_sequence *sequence = &job->group.sequences[c->sequence];
+    sa2_output *output = &job->outputs[c->sequence];
+    append(sequence, c->token.id);
+    sa2_status st = sa2_output_push(output, c->token, c->top, &g->text, err);
+    if (st != SA2_OK || !output->finished)
+        return st;
+    if (job->thinking.now) {
+        g->thought[g->n_thought++] = job;
+        output->finished = false;
+        return SA2_OK;
+    }
+    int n_prompt = job->group.n_prompt;
+    close_answer(job, c->sequence, sequence->ids + n_prompt, sequence->n_ids - n_prompt);
+    sa2_scheduler_finish(g->options.scheduler, &job->group, sequence);
+    return SA2_OK;
+}
+
+static sa2_status tell(sa2_generator *g, const choice *c, sa2_error *err)
+{
+    sa2_job *job = c->job;
+    if (job->timings.first_token_ms < 0.0)
+        job->timings.first_token_ms = sa2_now_ms();
+    if (job->beams.search == NULL)
+        return tell_token(g, c, err);
+    if (c->beams_done)
+        return tell_beams(g, job, err);
+    move_beams(g, job);
+    return SA2_OK;
+}
+
+static void add_once(sa2_job **jobs, int *n, sa2_job *job)
+{
+    for (int i = 0; i < *n; i++)
+        if (jobs[i] == job)
+            return;
+    jobs[(*n)++] = job;
+}
+
+int sa2_generator_tell(sa2_generator *g, sa2_job **ended)
+{
+    int n_ended = 0;
+    g->n_thought = 0;
+    for (int i = 0; i < g->n_choices; i++) {
+        const choice *c = &g->choices[i];
+        sa2_job *job = c->job;
+        sa2_error err = {0};
+        if (job->status == SA2_OK) {
+            sa2_status st = tell(g, c, &err);
+            if (st != SA2_OK)
+                sa2_job_fail(job, st, &err);
+        }
+        if (job->status != SA2_OK || all_closed(job))
+            add_once(ended, &n_ended, job);
+    }
+    return n_ended;
+}
+
+void sa2_generator_finish(sa2_generator *g, sa2_job *job, sa2_finish finish)
+{
+    for (int i = 0; i < job->n_outputs; i++) {
+        sa2_output *output = &job->outputs[i];
+        if (output->ids != NULL)
+            continue; /* is complete */
+        sa2_error err = {0};
+        sa2_status st = sa2_output_end(output, finish, &g->text, &err);
+        if (st != SA2_OK)
+            sa2_job_fail(job, st, &err);
+        output->finish = finish;
+        if (job->thinking.now)
+            job->usage.reasoning_tokens = output->n_generated;
+        const sa2_sequence *sequence = &job->group.sequences[i];
+        int n_prompt = job->group.n_prompt;
+        bool beams = job->beams.search != NULL; /* none has been chosen */
+        close_answer(job, i, sequence->ids + n_prompt, beams ? 0 : sequence->n_ids - n_prompt);
+    }
+}
+
+/* ---- thinking ---- */
+
+/* The reasoning goes into a second prompt; the pages of what both have in common are found again. */
+static sa2_status open_answer(sa2_generator *g, sa2_job *job, sa2_error *err)
+{
+    const sa2_prompt_setting *setting = &g->options.prompt;
+    sa2_sequence *sequence = &job->group.sequences[0];
+    sa2_output *output = &job->outputs[0];
+    sa2_output_record *reasoning = &output->record;
+    bool closed = output->stop_string != NULL;
+    if (!closed && reasoning->n < reasoning->room)
+        reasoning->text[reasoning->n++] = '\n'; /* the tag stands on a line of its own */
+    sa2_bytes_clear(&g->prefill);
+    sa2_think_answer_prefill(setting->template, reasoning->text, reasoning->n, job->thinking.speak,
+                             &g->prefill);
+    sa2_ids_clear(&g->prompt);
+    sa2_ids_append_all(&g->prompt, sequence->ids, (size_t)job->group.n_prompt);
+    sa2_status st = sa2_bytes_status(&g->prefill, err);
+    if (st == SA2_OK)
+        st = sa2_prompt_open_turn(&g->prompt, setting, sa2_bytes_text(&g->prefill), err);
+    if (st != SA2_OK)
+        return st;
+    if (g->prompt.n >= (size_t)job->max_positions)
+        return sa2_fail(err, SA2_ERR_LIMIT, "think: the second prompt has %zu positions, %d fit",
+                        g->prompt.n, job->max_positions - 1);
+    job->usage.completion_tokens += output->n_generated;
+    job->usage.reasoning_tokens = output->n_generated;
+    memcpy(sequence->ids, g->prompt.data, g->prompt.n * sizeof *g->prompt.data);
+    sequence->n_ids = job->group.n_prompt = (int)g->prompt.n;
+    job->rules.spoken = job->thinking.speak;
+    if (job->rules.max_tokens > job->max_positions - sequence->n_ids)
+        job->rules.max_tokens = job->max_positions - sequence->n_ids;
+    job->thinking.now = false;
+    sa2_output_begin(output, &job->rules);
+    sa2_scheduler_restart(g->options.scheduler, &job->group);
+    return SA2_OK;
+}
+
+int sa2_generator_turn(sa2_generator *g, sa2_job **failed)
+{
+    int n_failed = 0;
+    for (int i = 0; i < g->n_thought; i++) {
+        sa2_error err = {0};
+        sa2_status st = open_answer(g, g->thought[i], &err);
+        if (st != SA2_OK) {
+            sa2_job_fail(g->thought[i], st, &err);
+            failed[n_failed++] = g->thought[i];
+        }
+    }
+    return n_failed;
+}

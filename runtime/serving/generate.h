@@ -1,0 +1,51 @@
+/* generate.h - from logits to what a request says next: tokens, beams, the turn from thinking to answering.
+ *
+ * Two parts for each step: choosing tokens, which takes long and touches nothing that others see, and telling
+ * them, which writes the events and is done under the engine's lock.
+ *
+ * Memory is planned in create; a second prompt and a tool call allocate what their text needs. Threads: the engine's.
+ */
+#ifndef SA2_RUNTIME_SERVING_GENERATE_H
+#define SA2_RUNTIME_SERVING_GENERATE_H
+
+#include "runtime/model.h"
+#include "runtime/serving/step.h"
+
+enum { SA2_MAX_SEQUENCES = 4096 }; /* that run at once */
+
+typedef struct sa2_generator sa2_generator;
+
+typedef struct sa2_generator_options {
+    const sa2_model *model;
+    int max_sequences;
+    int max_model_len;
+    sa2_prompt_setting prompt; /* with an encoder of its own, or NULL */
+    sa2_scheduler *scheduler;
+    const sa2_step *step;
+} sa2_generator_options;
+
+size_t sa2_generator_bytes(const sa2_generator_options *options);
+sa2_status sa2_generator_create(sa2_generator **generator, const sa2_generator_options *options,
+                                sa2_arena *host, sa2_error *err);
+void sa2_generator_destroy(sa2_generator *generator); /* NULL is fine; its memory is the arena's */
+
+/* Chooses the next tokens for the parts of a committed plan that have logits. A failure is kept for its request. */
+void sa2_generator_choose(sa2_generator *generator, const sa2_step_plan *plan);
+
+/* How many were chosen. */
+int sa2_generator_chosen(const sa2_generator *generator);
+
+/* Tells what was chosen. Returns through `ended` [max_sequences] the jobs that are complete or have failed: all their
+ * answers are finished, they are still in the scheduler. Under the engine's lock. */
+int sa2_generator_tell(sa2_generator *generator, sa2_job **ended);
+
+/* Starts the second pass of those that have thought. Not under the lock. Jobs that cannot go on are in `failed`. */
+int sa2_generator_turn(sa2_generator *generator, sa2_job **failed);
+
+/* Finishes the answers of a job that are not finished yet. Under the engine's lock. */
+void sa2_generator_finish(sa2_generator *generator, sa2_job *job, sa2_finish finish);
+
+/* The failure of a job that cannot go on. */
+void sa2_job_fail(sa2_job *job, sa2_status status, const sa2_error *err);
+
+#endif

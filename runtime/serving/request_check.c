@@ -1,0 +1,88 @@
+#include "runtime/serving/request_check.h"
+
+#include <string.h>
+
+#include "runtime/decoder/beam.h"
+#include "runtime/serving/stop_text.h"
+
+typedef struct report {
+    sa2_status status;
+    sa2_error *err;
+} report;
+
+/* Notes the first status; returns whether the field is right. */
+static void expect(report *r, bool right, const char *field, const char *expected, long long found)
+{
+    if (right)
+        return;
+    sa2_status st =
+        sa2_fail_also(r->err, SA2_ERR_ARG, "%s: %s expected, found %lld", field, expected, found);
+    r->status = r->status == SA2_OK ? st : r->status;
+}
+
+static void refuse(report *r, sa2_status st, const char *why)
+{
+    st = sa2_fail_also(r->err, st, "%s", why);
+    r->status = r->status == SA2_OK ? st : r->status;
+}
+
+static void check_stops(report *r, const sa2_request *request, const sa2_request_limits *limits)
+{
+    for (size_t i = 0; i < request->n_stop; i++) {
+        size_t bytes = request->stop[i] != NULL ? strlen(request->stop[i]) : 0;
+        expect(r, bytes > 0 && bytes <= SA2_STOP_MAX_BYTES, "stop", "strings of 1 to 256 bytes",
+               (long long)bytes);
+    }
+    for (size_t i = 0; i < request->n_stop_ids; i++)
+        expect(r, request->stop_ids[i] >= 0 && request->stop_ids[i] < limits->n_tokens, "stop_ids",
+               "ids of tokens", request->stop_ids[i]);
+    if (!limits->has_tokenizer && (request->n_stop > 0 || request->speak || request->think))
+        refuse(r, SA2_ERR_UNSUPPORTED,
+               "stop, speak, think: the model has no tokenizer to read its answers with");
+}
+
+static void check_thinking(report *r, const sa2_request *request)
+{
+    if (!request->think)
+        return;
+    expect(r, request->n <= 1, "n", "1 answer with think", request->n);
+    expect(r, request->beam.n_beams <= 1, "beam.n_beams", "none with think", request->beam.n_beams);
+    if (request->chat == NULL)
+        refuse(r, SA2_ERR_ARG, "think: a chat expected");
+}
+
+sa2_beam_params sa2_request_beam(const sa2_request *request, int n_tokens)
+{
+    return (sa2_beam_params){.rule = request->beam.whole_length ? SA2_BEAM_FORK : SA2_BEAM_HF,
+                             .beams = request->beam.n_beams,
+                             .length_penalty = request->beam.length_penalty,
+                             .early_stopping = request->beam.early_stopping,
+                             .max_tokens = 1,
+                             .min_tokens = request->sampling.min_tokens,
+                             .repetition_penalty = request->sampling.repetition_penalty,
+                             .n_tokens = n_tokens};
+}
+
+sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limits *limits,
+                             sa2_error *err)
+{
+    report r = {.err = err};
+    int most = limits->max_num_seqs < UINT8_MAX ? limits->max_num_seqs : UINT8_MAX;
+    int beams = request->beam.n_beams;
+    expect(&r, request->n >= 0 && request->n <= most, "n", "0 to max_num_seqs", request->n);
+    expect(&r, request->max_tokens >= 0, "max_tokens", "0 or more", request->max_tokens);
+    expect(&r, request->max_thinking_tokens >= 0, "max_thinking_tokens", "0 or more",
+           request->max_thinking_tokens);
+    expect(&r, request->deadline_ms >= 0, "deadline_ms", "0 or more", request->deadline_ms);
+    expect(&r, beams >= 0 && beams <= most, "beam.n_beams", "0 to max_num_seqs", beams);
+    if (beams > 1) {
+        expect(&r, request->n <= beams, "n", "at most beam.n_beams", request->n);
+        sa2_beam_params beam = sa2_request_beam(request, limits->n_tokens);
+        sa2_status st = sa2_beam_check(&beam, err);
+        r.status = r.status == SA2_OK ? st : r.status;
+    }
+    check_stops(&r, request, limits);
+    check_thinking(&r, request);
+    sa2_status st = sa2_sampling_check(&request->sampling, limits->n_tokens, err);
+    return r.status == SA2_OK ? st : r.status;
+}

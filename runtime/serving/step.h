@@ -1,0 +1,39 @@
+/* step.h - one step of the model: a scheduler's plan in, logits out.
+ *
+ * Gathers ids, positions, block tables and rows of sound, runs the decoder once over all of them and brings
+ * the logits to the host. Memory is planned in create. Threads: the engine's.
+ */
+#ifndef SA2_RUNTIME_SERVING_STEP_H
+#define SA2_RUNTIME_SERVING_STEP_H
+
+#include "runtime/serving/clip_cache.h"
+
+typedef struct sa2_step sa2_step;
+
+typedef struct sa2_step_options {
+    const sa2_model *model;
+    sa2_dtype activations;
+    int max_rows, max_sequences;
+    int max_positions; /* of a sequence */
+    int n_pages, page_size;
+} sa2_step_options;
+
+size_t sa2_step_kv_page_bytes(const sa2_step_options *options,
+                              const sa2_stream *s);            /* all layers */
+size_t sa2_step_device_bytes(const sa2_step_options *options); /* without the pages */
+size_t sa2_step_host_bytes(const sa2_step_options *options);
+size_t sa2_step_work_bytes(const sa2_step_options *options);
+size_t sa2_step_scratch_bytes(const sa2_step_options *options);
+
+/* `pages` holds the keys and values, n_pages * sa2_step_kv_page_bytes(). Errors: SA2_ERR_NOMEM. */
+sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, const sa2_stream *s,
+                           sa2_arena *pages, sa2_arena *device, sa2_arena *host, sa2_error *err);
+
+/* The plan's clips are encoded. Errors: of the device; then nothing is known of the pages that the plan writes. */
+sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
+                        const sa2_step_plan *plan, sa2_error *err);
+
+/* Logits [vocab] of the i-th part of the last plan that wanted any. Valid until the next run. */
+const float *sa2_step_logits(const sa2_step *step, int i);
+
+#endif
