@@ -162,11 +162,20 @@ void sa2_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta);
 
 /* ---- attention: attention.c, kv_store.c, attention_paged.c ---- */
 
+/* Keys and values that lie together: [n, heads, d], each with its own stride. */
+typedef struct sa2_key_segment {
+    sa2_tensor k, v;
+} sa2_key_segment;
+
 typedef struct sa2_attention_args {
     sa2_tensor y;           /* [q rows, heads, d] f32 or bf16 */
     sa2_tensor q;           /* [q rows, heads, d]; q, k, v of one dtype, f32 or bf16 */
-    sa2_tensor k, v;        /* [k rows, heads, d] */
+    sa2_tensor k, v;        /* [k rows, heads, d]; absent with segments */
     sa2_rows queries, keys; /* as many sequences in both */
+    /* Host; NULL: k and v. The keys of sequence i are those of segments keys.offsets[i] to
+     * keys.offsets[i + 1] - 1, one after the other; segments may share memory.
+     * The result is that of the same keys in one piece, bit for bit. */
+    const sa2_key_segment *segments;
     const int32_t
         *n_visible; /* host [n]: keys of sequence i that are seen, the first ones; NULL: all */
     float scale;

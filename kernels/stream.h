@@ -63,4 +63,7 @@ struct sa2_stream {
     sa2_error error;
 };
 
+/* Keys of sequence i, in segments or not. */
+int64_t sa2_attention_keys(const sa2_attention_args *a, int i);
+
 #endif

@@ -12,6 +12,7 @@
 enum { RANGE = 512 }; /* keys of one partial result */
 
 typedef struct paged {
+    sa2_cpu *cpu;
     const sa2_tile_kernels *kernels;
     sa2_tensor y, q;
     const sa2_kv_cache_view *cache;
@@ -20,36 +21,27 @@ typedef struct paged {
     int group; /* query heads of a kv head */
 } paged;
 
-static sa2_key_run paged_run(const sa2_key_source *source, int64_t first, int n)
+static sa2_key_run run_in_pages(const sa2_key_source *source, int64_t first, int n)
 {
     const sa2_kv_cache_view *cache = source->cache;
-    int64_t d = cache->head_dim, bytes = (int64_t)sa2_dtype_bytes(cache->dtype);
     int slot = (int)(first % cache->page_size), left = cache->page_size - slot;
     sa2_kv_head head = sa2_kv_head_of(cache, source->table[first / cache->page_size], source->head);
-    sa2_key_run run = {.k = head.k + slot * d * bytes, .k_stride = d};
-    if (cache->dtype == SA2_F32) {
-        run.v = head.v + slot * d * bytes;
-        run.v_key_stride = d;
-        run.v_dim_stride = 1;
-    } else {
-        int unit = sa2_kv_unit(cache);
-        run.v = head.v + (slot / unit * d * unit + slot % unit) * bytes;
-        run.v_key_stride = 1;
-        run.v_dim_stride = unit;
-        left = unit - slot % unit;
-    }
-    run.n = n < left ? n : left;
-    return run;
+    int64_t at = (int64_t)slot * cache->head_dim * (int64_t)sa2_dtype_bytes(cache->dtype);
+    return (sa2_key_run){.k = head.k + at,
+                         .v = head.v + at, /* of rows, and of units: slot begins one */
+                         .k_stride = cache->head_dim,
+                         .v_stride = cache->head_dim,
+                         .unit = cache->dtype == SA2_F32 ? 0 : sa2_kv_unit(cache),
+                         .n = n < left ? n : left};
 }
 
 /* Tile number t of sequence i, one kv head. */
-static void one(const paged *op, int i, int head, int t)
+static void one(const paged *op, int i, int head, int t, float *room)
 {
     int64_t d = op->q.shape[2];
     int64_t begin = op->where->rows.offsets[i], rows = op->where->rows.offsets[i + 1] - begin;
     int64_t column = (int64_t)t * SA2_TILE_COLUMNS, rest = rows * op->group - column;
-    sa2_key_source keys = {.run = paged_run,
-                           .dtype = op->cache->dtype,
+    sa2_key_source keys = {.run = run_in_pages,
                            .cache = op->cache,
                            .table = op->where->block_table + (int64_t)i * op->where->max_pages,
                            .head = head};
@@ -66,11 +58,12 @@ static void one(const paged *op, int i, int head, int t)
         tile.visible[c] = op->where->first_position[i] + row + 1;
     }
     int64_t end = tile.visible[tile.n - 1];
-    float rooms[2][(SA2_TILE_MAX_DIM + 2) * SA2_TILE_COLUMNS] __attribute__((aligned(64)));
-    sa2_partial whole = sa2_partial_at(rooms[0]), part = sa2_partial_at(rooms[1]);
-    op->kernels->range(&tile, 0, end < RANGE ? end : RANGE, whole);
+    int64_t floats = sa2_partial_floats(d);
+    sa2_partial whole = sa2_partial_at(room), part = sa2_partial_at(room + floats);
+    room += 2 * floats;
+    op->kernels->range(&tile, 0, end < RANGE ? end : RANGE, whole, room);
     for (int64_t first = RANGE; first < end; first += RANGE) {
-        op->kernels->range(&tile, first, end - first < RANGE ? end : first + RANGE, part);
+        op->kernels->range(&tile, first, end - first < RANGE ? end : first + RANGE, part, room);
         op->kernels->join(whole, part, (int)d);
     }
     op->kernels->write(&tile, whole);
@@ -85,12 +78,12 @@ static int tiles_of(const paged *op, int i)
 
 static void run_task(void *context, int task, int thread)
 {
-    (void)thread;
     const paged *op = context;
     int i = 0, heads = op->cache->kv_heads;
     for (; task >= tiles_of(op, i) * heads; i++)
         task -= tiles_of(op, i) * heads;
-    one(op, i, task / tiles_of(op, i), task % tiles_of(op, i));
+    one(op, i, task / tiles_of(op, i), task % tiles_of(op, i),
+        sa2_cpu_thread_space(op->cpu, thread));
 }
 
 sa2_status sa2_cpu_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,
@@ -100,7 +93,8 @@ sa2_status sa2_cpu_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,
     if (q.shape[2] > SA2_TILE_MAX_DIM)
         return sa2_fail(err, SA2_ERR_LIMIT, "attention_paged: heads of %lld, up to %d are possible",
                         (long long)q.shape[2], SA2_TILE_MAX_DIM);
-    paged op = {.kernels = sa2_cpu_of(s)->tile,
+    paged op = {.cpu = sa2_cpu_of(s),
+                .kernels = sa2_cpu_of(s)->tile,
                 .y = y,
                 .q = q,
                 .cache = cache,

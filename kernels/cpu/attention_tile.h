@@ -18,21 +18,22 @@ enum {
     SA2_TILE_MAX_DIM = SA2_LIMIT_HEAD_DIM,
 };
 
-/* Keys and values of neighbouring positions; strides in elements. */
+/* Keys and values that lie together; strides in elements. */
 typedef struct sa2_key_run {
     const char *k, *v;
-    int64_t k_stride; /* from one key to the next */
-    int64_t v_key_stride, v_dim_stride;
+    int64_t k_stride, v_stride; /* from one key to the next */
+    int unit;                   /* 0, or values lie transposed: [n / unit, d, unit] */
     int n;
 } sa2_key_run;
 
-/* Where the keys of one head are: the run that begins at key `first`, at most `n` long. */
+/* Where the keys of one head are: the run that begins at key `first`, at most `n` long. In units,
+ * `first` is the beginning of one. */
 typedef struct sa2_key_source sa2_key_source;
 struct sa2_key_source {
     sa2_key_run (*run)(const sa2_key_source *source, int64_t first, int n);
-    sa2_dtype dtype;
-    sa2_key_run whole;              /* of keys that lie in one run */
-    const sa2_kv_cache_view *cache; /* of keys in pages */
+    int64_t at;                      /* of the head in a row of the segments */
+    const sa2_key_segment *segments; /* of keys in rows */
+    const sa2_kv_cache_view *cache;  /* of keys in pages */
     const int32_t *table;
     int head;
 };
@@ -57,9 +58,9 @@ typedef struct sa2_partial {
     float *max, *sum, *o;
 } sa2_partial;
 
-static inline size_t sa2_partial_floats(int64_t d)
+static inline int64_t sa2_partial_floats(int64_t d)
 {
-    return (size_t)(d + 2) * SA2_TILE_COLUMNS;
+    return (d + 2) * SA2_TILE_COLUMNS;
 }
 
 static inline sa2_partial sa2_partial_at(float *room)
@@ -69,14 +70,18 @@ static inline sa2_partial sa2_partial_at(float *room)
 }
 
 typedef struct sa2_tile_kernels {
-    /* Keys [first, end) into `out`. */
-    void (*range)(const sa2_attention_tile *tile, int64_t first, int64_t end, sa2_partial out);
+    /* Keys [first, end) into `out`; `room` is what is left of the thread's space beside two partials. */
+    void (*range)(const sa2_attention_tile *tile, int64_t first, int64_t end, sa2_partial out,
+                  float *room);
     /* into and then from, as one. */
     void (*join)(sa2_partial into, sa2_partial from, int d);
     void (*write)(const sa2_attention_tile *tile,
                   sa2_partial in); /* y; zeros where nothing is seen */
 } sa2_tile_kernels;
 
-extern const sa2_tile_kernels sa2_tile_c;
+/* For each instruction set. */
+const sa2_tile_kernels *sa2_tile_c(void);
+const sa2_tile_kernels *sa2_tile_avx2(void);
+const sa2_tile_kernels *sa2_tile_avx512(void);
 
 #endif

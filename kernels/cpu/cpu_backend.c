@@ -89,12 +89,16 @@ static sa2_status choose_isa(const char *name, sa2_isa *isa, sa2_error *err)
 static void choose_kernels(sa2_cpu *cpu)
 {
     cpu->floats = sa2_floats_c();
-    cpu->tile = &sa2_tile_c;
+    cpu->tile = sa2_tile_c();
 #if defined(__x86_64__)
-    if (cpu->isa >= SA2_ISA_AVX2)
+    if (cpu->isa >= SA2_ISA_AVX2) {
         cpu->floats = sa2_floats_avx2();
-    if (cpu->isa >= SA2_ISA_AVX512)
+        cpu->tile = sa2_tile_avx2();
+    }
+    if (cpu->isa >= SA2_ISA_AVX512) {
         cpu->floats = sa2_floats_avx512();
+        cpu->tile = sa2_tile_avx512();
+    }
 #endif
 }
 
