@@ -48,7 +48,7 @@ static sa2_status expect_wire(const sa2_protobuf_field *field, sa2_protobuf_wire
 {
     if (field->wire == wire)
         return SA2_OK;
-    return sa2_fail(err, SA2_ERR_FORMAT, "onnx: %s is a field of wire type %d, %d expected", what,
+    return sa2_fail(err, SA2_ERR_FORMAT, "%s is a field of wire type %d, %d expected", what,
                     (int)field->wire, (int)wire);
 }
 
@@ -227,7 +227,7 @@ static sa2_status read_initializer(sa2_protobuf message, sa2_onnx_initializer *t
         return st;
     st = read_tensor(message, t, joined, pieces_bytes, err);
     if (st != SA2_OK)
-        return sa2_wrap(err, st, "onnx: initializer %.*s",
+        return sa2_wrap(err, st, "initializer %.*s",
                         (int)(t->name.bytes < 200 ? t->name.bytes : 200), t->name.text);
     return SA2_OK;
 }
@@ -256,14 +256,14 @@ static sa2_status count_field(const sa2_protobuf_field *field, totals *sum, sa2_
         sum->pieces_bytes += sa2_arena_round(pieces);
         break;
     case GRAPH_SPARSE_INITIALIZER:
-        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "onnx: sparse initializers");
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "sparse initializers");
     default:
         break;
     }
     if (st == SA2_OK && (sum->nodes > SA2_LIMIT_ONNX_NODES || sum->edges > SA2_LIMIT_ONNX_EDGES ||
                          sum->initializers > SA2_LIMIT_TENSORS))
         st = sa2_fail(err, SA2_ERR_LIMIT,
-                      "onnx: more than %d nodes, %d inputs and outputs or %d initializers",
+                      "more than %d nodes, %d inputs and outputs or %d initializers",
                       SA2_LIMIT_ONNX_NODES, SA2_LIMIT_ONNX_EDGES, SA2_LIMIT_TENSORS);
     return st;
 }
@@ -311,7 +311,7 @@ static sa2_status sort_initializers(sa2_onnx_graph *graph, sa2_error *err)
         qsort(all, graph->n_initializers, sizeof *all, compare_initializers);
     for (size_t i = 1; i < graph->n_initializers; i++)
         if (sa2_onnx_compare(all[i - 1].name, all[i].name) == 0)
-            return sa2_fail(err, SA2_ERR_FORMAT, "onnx: two initializers are called %.*s",
+            return sa2_fail(err, SA2_ERR_FORMAT, "two initializers are called %.*s",
                             (int)(all[i].name.bytes < 200 ? all[i].name.bytes : 200),
                             all[i].name.text);
     return SA2_OK;
@@ -328,15 +328,15 @@ static sa2_status find_graph(const void *bytes, size_t n, sa2_protobuf *graph, s
         if (st == SA2_OK && field.number == MODEL_GRAPH)
             st = expect_wire(&field, SA2_PROTOBUF_BYTES, "the graph", err);
         if (st != SA2_OK)
-            return sa2_wrap(err, st, "onnx: byte %zu", (size_t)(model.at - file));
+            return sa2_wrap(err, st, "byte %zu", (size_t)(model.at - file));
         if (field.number != MODEL_GRAPH)
             continue;
         if (found)
-            return sa2_fail(err, SA2_ERR_FORMAT, "onnx: two graphs");
+            return sa2_fail(err, SA2_ERR_FORMAT, "two graphs");
         found = true;
         *graph = message_of(&field);
     }
-    return found ? SA2_OK : sa2_fail(err, SA2_ERR_FORMAT, "onnx: no graph in %zu bytes", n);
+    return found ? SA2_OK : sa2_fail(err, SA2_ERR_FORMAT, "no graph in %zu bytes", n);
 }
 
 static sa2_status create_memory(sa2_onnx_graph *graph, const totals *sum, sa2_onnx_text **edges,
@@ -379,9 +379,10 @@ sa2_status sa2_onnx_open(sa2_onnx_graph *graph, const void *bytes, size_t n, sa2
     }
     if (st == SA2_OK)
         st = sort_initializers(graph, err);
-    if (st != SA2_OK)
-        sa2_onnx_close(graph);
-    return st;
+    if (st == SA2_OK)
+        return SA2_OK;
+    sa2_onnx_close(graph);
+    return sa2_wrap(err, st, "onnx");
 }
 
 void sa2_onnx_close(sa2_onnx_graph *graph)
