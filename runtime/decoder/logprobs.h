@@ -4,7 +4,8 @@
 #ifndef SA2_RUNTIME_DECODER_LOGPROBS_H
 #define SA2_RUNTIME_DECODER_LOGPROBS_H
 
-#include "runtime/decoder/sampler.h"
+#include "runtime/decoder/logits.h"
+#include "runtime/decoder/sampling_params.h"
 
 typedef struct sa2_logprob {
     int32_t id;
@@ -14,9 +15,12 @@ typedef struct sa2_logprob {
 /* The chosen token's, and the n_top most likely ones, falling, equal ones by rising id.
  *   logits [n_tokens]; top [n_top]; n_top in [0, min(n_tokens, SA2_SAMPLING_MAX_LOGPROBS)]
  *   chosen, chosen_logprob: an id in [0, n_tokens) and where it goes, or NULL
- * Errors: SA2_ERR_FORMAT a logit is NaN or +infinity, or all are -infinity. */
+ * Errors: as sa2_logits_init(). */
 sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
                         sa2_logprob *chosen_logprob, sa2_logprob *top, int n_top,
                         sa2_sampler_work *work, sa2_error *err);
+
+/* ln of the sum of e^z over the row: what a logit exceeds its log-probability by. */
+double sa2_logprobs_whole(const sa2_logits *row);
 
 #endif

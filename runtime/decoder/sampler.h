@@ -10,7 +10,7 @@
 #ifndef SA2_RUNTIME_DECODER_SAMPLER_H
 #define SA2_RUNTIME_DECODER_SAMPLER_H
 
-#include "kernels/base/arena.h"
+#include "runtime/decoder/logits.h"
 #include "runtime/decoder/sampling_params.h"
 
 /* What one sequence has said so far: plain data, so that a device can hold the same. */
@@ -38,25 +38,9 @@ void sa2_sampler_init(sa2_sampler *sampler, void *memory, const sa2_sampling_par
 /* `child` becomes `parent` with its own memory and choice: for the n choices of a request. */
 void sa2_sampler_fork(sa2_sampler *child, void *memory, const sa2_sampler *parent, uint32_t choice);
 
-/* What one call of sa2_sampler_next() needs; one for each thread that samples. */
-typedef struct sa2_sampler_work {
-    int max_tokens;
-    float *logits;    /* [max_tokens] adjusted */
-    float *block_max; /* [blocks] */
-    float *values;    /* [max_tokens] survivors */
-    float *weights;   /* [max_tokens] of survivors */
-    int32_t *ids;     /* [max_tokens] of survivors */
-    double *mass;     /* [blocks or buckets] */
-} sa2_sampler_work;
-
-size_t sa2_sampler_work_bytes(int max_tokens);
-
-/* Errors: SA2_ERR_NOMEM, the arena has no room. */
-sa2_status sa2_sampler_work_init(sa2_sampler_work *work, int max_tokens, sa2_arena *arena,
-                                 sa2_error *err);
-
 /* Chooses the next token and changes nothing in the sampler: sa2_sampler_accept() does.
  *   logits [n_tokens or more]
+ *   work   for n_tokens or more, of this thread (logits.h)
  * Errors: SA2_ERR_FORMAT a logit is NaN or +infinity; SA2_ERR_ARG the masks leave no token. */
 sa2_status sa2_sampler_next(const sa2_sampler *sampler, const float *logits, sa2_sampler_work *work,
                             int32_t *token, sa2_error *err);
