@@ -7,9 +7,8 @@
 
 /* The parts of every area. */
 static const sa2_check_part *const areas[] = {
-    sa2_check_audio_parts,
-    sa2_check_hearing_parts,
-    sa2_check_decoder_parts,
+    sa2_check_audio_parts,      sa2_check_hearing_parts,  sa2_check_decoder_parts,
+    sa2_check_generation_parts, sa2_check_sampling_parts,
 };
 
 static const sa2_check_part *find(const char *name)
@@ -29,7 +28,10 @@ sa2_status sa2_check_case(const sa2_golden_case *golden, const sa2_check_context
     if (part == NULL)
         return sa2_fail(err, SA2_ERR_UNSUPPORTED, "%s: part \"%.60s\" is not known",
                         sa2_golden_origin(golden), sa2_golden_part(golden));
-    sa2_check_run run = {.golden = golden, .context = context, .report = report, .user = user};
+    sa2_check_context how = *context;
+    if (sa2_golden_text(golden, "tolerance_bf16") == NULL)
+        how.dtype = SA2_F32;
+    sa2_check_run run = {.golden = golden, .context = &how, .report = report, .user = user};
     sa2_status st = part->run(&run, err);
     *n_failed = run.n_failed;
     return st == SA2_OK ? st : sa2_wrap(err, st, "%s", sa2_golden_name(golden));

@@ -11,7 +11,8 @@
 
 typedef struct sa2_check_context {
     sa2_backend *backend;
-    sa2_dtype dtype; /* of activations where a part has the choice: F32 or BF16 */
+    sa2_dtype dtype; /* of activations where a part has the choice and the case a `tolerance_bf16`:
+                        F32 or BF16; else F32 */
     const char *
         model; /* folder of a checkpoint to take the weights from; NULL: made from preset and seed */
     const char

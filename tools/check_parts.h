@@ -17,5 +17,6 @@ static inline sa2_status sa2_check_device_ready(sa2_check_device *device, const 
 extern const sa2_check_part sa2_check_hearing_parts[];    /* check_hearing.c */
 extern const sa2_check_part sa2_check_decoder_parts[];    /* check_decoder.c */
 extern const sa2_check_part sa2_check_generation_parts[]; /* check_generation.c */
+extern const sa2_check_part sa2_check_sampling_parts[];   /* check_sampling.c */
 
 #endif
