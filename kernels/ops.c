@@ -334,6 +334,18 @@ void sa2_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows
         s->status = s->ops->scatter_rows(s, y, x, rows, &s->error);
 }
 
+void sa2_copy_rows(sa2_stream *s, sa2_tensor y, sa2_tensor to, sa2_tensor x, sa2_tensor from)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (y.ndim != 2 || x.ndim != 2 || !is_float(&y) || !is_float(&x) || y.shape[1] != x.shape[1] ||
+        to.ndim != 1 || !is_ids(&to, to.shape[0]) || !is_ids(&from, to.shape[0]))
+        sa2_refuse(s, "copy_rows", "y [., c], x [., c], to and from i32 [n] expected", 4,
+                   (sa2_named[]){{"y", &y}, {"to", &to}, {"x", &x}, {"from", &from}});
+    else if (to.shape[0] > 0)
+        s->status = s->ops->copy_rows(s, y, to, x, from, &s->error);
+}
+
 void sa2_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x)
 {
     if (s->status != SA2_OK)

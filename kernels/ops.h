@@ -236,6 +236,10 @@ void sa2_embedding(sa2_stream *s, sa2_tensor y, sa2_tensor table, sa2_tensor ids
 /* y[rows[r]] = x[r]: x [n, c], rows i32 [n] in y, y and x f32 or bf16. */
 void sa2_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows);
 
+/* y[to[r]] = x[from[r]]: y [., c], x [., c] apart from y, to and from i32 [n]; f32 or bf16 each. No row of y
+ * is named twice. */
+void sa2_copy_rows(sa2_stream *s, sa2_tensor y, sa2_tensor to, sa2_tensor x, sa2_tensor from);
+
 /* y = x, converted; same shape, any strides. */
 void sa2_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x);
 

@@ -40,6 +40,8 @@ typedef struct sa2_ops {
                             sa2_error *err);
     sa2_status (*scatter_rows)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows,
                                sa2_error *err);
+    sa2_status (*copy_rows)(sa2_stream *s, sa2_tensor y, sa2_tensor to, sa2_tensor x,
+                            sa2_tensor from, sa2_error *err);
     sa2_status (*copy)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_error *err);
     sa2_status (*add)(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b, sa2_error *err);
     sa2_status (*activate)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,

@@ -216,6 +216,38 @@ static void scatter_rows_writes_the_named_rows_alone(void **state)
     }
 }
 
+static void copy_rows_copies_the_named_rows_alone(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < env->n_streams; b++) {
+        enum { ROWS = 6, N = 19 };
+        sa2_stream *s = env->streams[b];
+        sa2_tensor y = test_random(env, SA2_BF16, ROWS, N), x = test_random(env, SA2_F32, 8, N);
+        x.shape[0] = 7; /* rows of two, one after the other: they overlap */
+        x.shape[1] = 2 * N;
+        sa2_tensor wide = test_random(env, SA2_BF16, ROWS, 2 * N);
+        sa2_tensor to = test_ids(env, 2, 1), from = test_ids(env, 2, 1);
+        ((int32_t *)to.data)[0] = 4, ((int32_t *)from.data)[0] = 6;
+        ((int32_t *)to.data)[1] = 0, ((int32_t *)from.data)[1] = 3;
+        double *want = test_values(env, &wide);
+        for (int i = 0; i < 2 * N; i++) {
+            want[4 * 2 * N + i] = ((float *)x.data)[6 * N + i];
+            want[i] = ((float *)x.data)[3 * N + i];
+        }
+        sa2_copy_rows(s, wide, to, x, from);
+        assert_close(env, s, "copy_rows", &wide, want, 1.6e-5);
+        ((int32_t *)from.data)[1] = 7;
+        sa2_copy_rows(s, wide, to, x, from);
+        assert_refused(s, "copy_rows: from: id 7 at row 1, 0 to 6 expected");
+        ((int32_t *)to.data)[0] = -1;
+        sa2_copy_rows(s, wide, to, x, from);
+        assert_refused(s, "copy_rows: to: id -1 at row 0, 0 to 5 expected");
+        sa2_copy_rows(s, y, to, x, from);
+        assert_refused(s, "copy_rows: y [., c]");
+        test_reset(env);
+    }
+}
+
 static int open_env(void **state)
 {
     static test_env env;
@@ -240,6 +272,7 @@ int main(void)
         cmocka_unit_test(activations_keep_nan_and_stand_extremes),
         cmocka_unit_test(embedding_takes_the_row_of_each_id),
         cmocka_unit_test(scatter_rows_writes_the_named_rows_alone),
+        cmocka_unit_test(copy_rows_copies_the_named_rows_alone),
     };
     return cmocka_run_group_tests(tests, open_env, close_env);
 }

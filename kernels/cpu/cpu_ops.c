@@ -15,6 +15,7 @@ const sa2_ops sa2_cpu_ops = {
     .attention_paged = sa2_cpu_attention_paged,
     .embedding = sa2_cpu_embedding,
     .scatter_rows = sa2_cpu_scatter_rows,
+    .copy_rows = sa2_cpu_copy_rows,
     .copy = sa2_cpu_copy,
     .add = sa2_cpu_add,
     .activate = sa2_cpu_activate,

@@ -25,6 +25,8 @@ sa2_status sa2_cpu_embedding(sa2_stream *s, sa2_tensor y, sa2_tensor table, sa2_
                              sa2_error *err);
 sa2_status sa2_cpu_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor rows,
                                 sa2_error *err);
+sa2_status sa2_cpu_copy_rows(sa2_stream *s, sa2_tensor y, sa2_tensor to, sa2_tensor x,
+                             sa2_tensor from, sa2_error *err);
 sa2_status sa2_cpu_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_error *err);
 sa2_status sa2_cpu_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b, sa2_error *err);
 sa2_status sa2_cpu_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,

@@ -1,11 +1,11 @@
-/* embedding.c - contracts: sa2_embedding() and sa2_scatter_rows() in kernels/ops.h. */
+/* embedding.c - contracts: sa2_embedding(), sa2_scatter_rows() and sa2_copy_rows() in kernels/ops.h. */
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/floats.h"
 #include "kernels/cpu/row_loop.h"
 
 enum { PIECE = 4096 }; /* elements of a row in f32 at a time */
 
-/* One of the two has its rows chosen by ids. */
+/* The rows of one or both are chosen by ids. */
 typedef struct selection {
     const sa2_floats *floats;
     sa2_tensor y, x;
@@ -63,5 +63,20 @@ sa2_status sa2_cpu_scatter_rows(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_t
     sa2_status st = judge_ids("scatter_rows", where.data, where.shape[0], y.shape[0], err);
     if (st == SA2_OK) /* on one thread: of two equal ids the last one stays */
         rows(&a, 0, x.shape[0]);
+    return st;
+}
+
+sa2_status sa2_cpu_copy_rows(sa2_stream *s, sa2_tensor y, sa2_tensor to, sa2_tensor x,
+                             sa2_tensor from, sa2_error *err)
+{
+    int64_t n = to.shape[0];
+    selection a = {.floats = sa2_cpu_of(s)->floats, .y = y, .x = x};
+    a.y_rows = to.data;
+    a.x_rows = from.data;
+    sa2_status st = judge_ids("copy_rows: to", to.data, n, y.shape[0], err);
+    if (st == SA2_OK)
+        st = judge_ids("copy_rows: from", from.data, n, x.shape[0], err);
+    if (st == SA2_OK)
+        sa2_row_loop(sa2_cpu_of(s), n, 0.2 * (double)y.shape[1], rows, &a);
     return st;
 }
