@@ -11,10 +11,14 @@ enum { NAME_BYTES = 256 };
 /* Room in the arena, or only its size while measuring. */
 static void *take(sa2_weights *w, size_t bytes)
 {
-    w->bytes += sa2_arena_round(bytes);
+    w->used += sa2_arena_round(bytes);
+    if (w->used > w->bytes)
+        w->bytes = w->used;
     if (w->arena == NULL)
         return NULL;
     void *block = sa2_arena_take(w->arena, bytes);
+    if (block == NULL)
+        w->used -= sa2_arena_round(bytes);
     if (block == NULL && w->status == SA2_OK)
         w->status = sa2_fail(w->err, SA2_ERR_NOMEM,
                              "weights: %zu of %zu bytes are taken, %zu more do not fit",
@@ -40,6 +44,32 @@ void sa2_weights_release(sa2_weights *w)
     sa2_tensor_map_release(w->map);
     if (w->progress != NULL)
         w->progress(w->context, w->bytes);
+}
+
+sa2_tensor sa2_weights_room(sa2_weights *w, sa2_dtype dtype, int64_t rows, int64_t cols)
+{
+    sa2_tensor x = sa2_tensor_2d(NULL, dtype, rows, cols);
+    x.data = take(w, sa2_tensor_bytes(&x));
+    return x;
+}
+
+bool sa2_weights_computes(const sa2_weights *w)
+{
+    return w->arena != NULL && w->status == SA2_OK;
+}
+
+size_t sa2_weights_mark(const sa2_weights *w)
+{
+    return w->used;
+}
+
+void sa2_weights_rewind(sa2_weights *w, size_t mark)
+{
+    if (w->arena != NULL) {
+        sa2_weights_release(w);
+        sa2_arena_rewind(w->arena, w->arena->used - (w->used - mark));
+    }
+    w->used = mark;
 }
 
 static void put_name(char *name, const sa2_weights *w, const char *format, va_list args)

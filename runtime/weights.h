@@ -19,7 +19,8 @@ typedef struct sa2_weights {
     sa2_arena *arena;                              /* memory of the backend; NULL: measure */
     sa2_dtype dtype;                               /* of matrices and tables */
     const char *prefix;                            /* before every name; "" */
-    size_t bytes;                                  /* taken so far */
+    size_t bytes;                                  /* the most that was taken at one time */
+    size_t used;                                   /* taken now */
     void (*progress)(void *context, size_t bytes); /* after each layer; NULL: nobody asks */
     void *context;
     sa2_status status; /* of the first failure */
@@ -58,6 +59,15 @@ sa2_matrix sa2_weights_conv1d(sa2_weights *w, int64_t out, int64_t in, int64_t k
 
 /* What was taken out of the map so far has been copied: its memory may go. After each layer. */
 void sa2_weights_release(sa2_weights *w);
+
+/* Room for a tensor that the part computes itself while it loads. Its data is NULL while measuring and when
+ * it does not fit; sa2_weights_computes() says whether to compute anything. */
+sa2_tensor sa2_weights_room(sa2_weights *w, sa2_dtype dtype, int64_t rows, int64_t cols);
+bool sa2_weights_computes(const sa2_weights *w); /* loading, and nothing failed so far */
+
+/* What is taken between the two is given back: weights that serve to compute others. */
+size_t sa2_weights_mark(const sa2_weights *w);
+void sa2_weights_rewind(sa2_weights *w, size_t mark);
 
 /* Zeroed host memory of the model's lifetime, for a part's array of layers. NULL while measuring and
  * when it does not fit. The arena must lie in host memory for this. */
