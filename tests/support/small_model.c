@@ -1,0 +1,53 @@
+#include "tests/support/small_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "loader/synthetic.h"
+#include "tests/support/test_tokenizer.h"
+
+static sa2_preset small_preset(void)
+{
+    sa2_preset preset;
+    assert_int_equal(sa2_preset_find(&preset, "tiny", NULL), SA2_OK);
+    sa2_decoder_config *decoder = &preset.config.decoder;
+    decoder->layers = 2;
+    decoder->hidden = 128;
+    decoder->ffn = 192;
+    decoder->heads = 2;
+    decoder->kv_heads = 1;
+    decoder->head_dim = 64;
+    decoder->max_positions = 1024;
+    preset.config.encoder.width = 64;
+    preset.config.encoder.heads = 1;
+    return preset;
+}
+
+void test_model_open(test_model *m, int n_threads)
+{
+    sa2_error err = {0};
+    sa2_preset preset = small_preset();
+    sa2_tensor_map *map;
+    sa2_backend_options options = {.n_threads = n_threads};
+    if (sa2_backend_open(&m->backend, &options, &err) != SA2_OK ||
+        sa2_synthetic_map(&map, &preset, 0, &err) != SA2_OK ||
+        sa2_model_from_map(&m->model, m->backend, &preset.config, map,
+                           preset.vocab_entries + SA2_PRESET_ADDED_TOKENS, NULL, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    sa2_tensor_map_destroy(map);
+    test_tokenizer tokenizer;
+    test_tokenizer_tiny(&tokenizer);
+    sa2_encoder_destroy(tokenizer.encoder);
+    m->model.tokenizer = tokenizer.tokenizer; /* closed with the model */
+    m->model.special = tokenizer.special;
+}
+
+void test_model_close(test_model *m)
+{
+    sa2_model_close(&m->model);
+    sa2_backend_close(m->backend);
+}

@@ -1,0 +1,17 @@
+/* small_model.h - a model of synthetic weights, small enough for a checked build, with the tokenizer of preset tiny.
+ */
+#ifndef SA2_TESTS_SUPPORT_SMALL_MODEL_H
+#define SA2_TESTS_SUPPORT_SMALL_MODEL_H
+
+#include "runtime/model.h"
+
+typedef struct test_model {
+    sa2_backend *backend;
+    sa2_model model;
+} test_model;
+
+/* Two layers of 128 columns and 1024 positions; the encoder has two of 64. Fails the test when it cannot. */
+void test_model_open(test_model *model, int n_threads);
+void test_model_close(test_model *model);
+
+#endif

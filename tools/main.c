@@ -1,0 +1,58 @@
+/* main.c - sa2: one program, a subcommand for each thing it does. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "tools/commands.h"
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} command;
+
+static const command commands[] = {
+    {"transcribe", sa2_command_transcribe, "sound files to text"},
+    {"translate", sa2_command_translate, "speech to text in another language"},
+    {"caption", sa2_command_caption, "what is to be heard in a sound file"},
+    {"chat", sa2_command_chat, "talk to the model, in text or sound"},
+    {"info", sa2_command_info, "what is in a model"},
+    {"doctor", sa2_command_doctor, "what this machine can do, and the limits of input"},
+    {"make-checkpoint", sa2_command_make_checkpoint, "write a synthetic checkpoint"},
+    {"check", sa2_command_check, "run golden cases against this build"},
+};
+
+static void print_commands(FILE *out)
+{
+    fprintf(out, "usage: sa2 COMMAND [OPTIONS]\n\n"
+                 "Runs Step-Audio 2, a model that hears and speaks.\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        fprintf(out, "  %-16s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\nsa2 COMMAND --help tells more.\n");
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE,
+           SIG_IGN); /* a reader that leaves is a failed write, not the end of the program */
+    if (argc < 2) {
+        print_commands(stderr);
+        return EX_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_commands(stdout);
+        return EX_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("sa2 %s\n", SA2_VERSION);
+        return EX_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "sa2: no command \"%s\"\n", argv[1]);
+    print_commands(stderr);
+    return EX_USAGE;
+}
