@@ -50,6 +50,7 @@ size_t sa2_conv1d_scratch_bytes(sa2_dtype x, int64_t x_rows, int64_t in, int n_s
 size_t sa2_conv_transpose1d_scratch_bytes(int64_t x_rows, int64_t in, int64_t out, int n_sequences,
                                           int kernel, int stride);
 size_t sa2_conv2d_scratch_bytes(int64_t frames, int64_t bins, int64_t in);
+size_t sa2_harmonics_scratch_bytes(int64_t frames, int64_t harmonics);
 size_t sa2_attention_scratch_bytes(int64_t q_rows, int heads, int head_dim, int64_t longest_keys);
 
 #endif

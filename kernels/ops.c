@@ -370,6 +370,18 @@ void sa2_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b)
         s->status = s->ops->add(s, y, a, b, &s->error);
 }
 
+void sa2_mix(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float b, sa2_tensor z)
+{
+    if (s->status != SA2_OK)
+        return;
+    if (!sa2_tensor_same_shape(&y, &x) || !sa2_tensor_same_shape(&x, &z) || !is_float(&y) ||
+        !is_float(&x) || !is_float(&z))
+        sa2_refuse(s, "mix", "y, x and z of one shape expected", 3,
+                   (sa2_named[]){{"y", &y}, {"x", &x}, {"z", &z}});
+    else
+        s->status = s->ops->mix(s, y, a, x, b, z, &s->error);
+}
+
 void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation, float slope,
                   sa2_tensor alpha)
 {

@@ -30,6 +30,7 @@ typedef enum sa2_activation {
     SA2_ACT_MISH,      /* x tanh(ln(1 + e^x)) */
     SA2_ACT_LEAKY,     /* x > 0 ? x : slope x */
     SA2_ACT_SNAKE,     /* x + sin^2(alpha x) / (alpha + 1e-9), one alpha a channel */
+    SA2_ACT_ABS,       /* |x| */
     SA2_ACT_SIGMOID,
 } sa2_activation;
 
@@ -246,6 +247,9 @@ void sa2_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x);
 /* y = a + b. b has the shape of a, or one row less dimension: [c], added to every row. f32 or bf16 each. */
 void sa2_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b);
 
+/* y = a x + b z; y, x, z of one shape, f32 or bf16 each. y may be x or z. */
+void sa2_mix(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float b, sa2_tensor z);
+
 /* y = activation(x); alpha [c] for SA2_ACT_SNAKE, else absent. */
 void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation, float slope,
                   sa2_tensor alpha);
@@ -268,5 +272,61 @@ void sa2_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor);
 /* In each sequence: y = (max(y, largest - range) + shift) * scale, in place, f32 (Whisper's log-mel). */
 void sa2_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range, float shift,
                         float scale);
+
+/* ---- waves: wave.c, oscillator.c, noise.c; all f32 and dense ---- */
+
+/* Each sequence with `before` rows in front and `after` behind it, mirrored at its first and its last
+ * row, which is not repeated: y [sum of (len + before + after), c], x [rows, c], y not x; no len may
+ * be below before + 1 or after + 1. */
+void sa2_reflect_pad(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int before,
+                     int after);
+
+/* Real parts, then imaginary parts, of spectra given by logarithms of magnitudes, then by numbers
+ * whose sines are the phases: y, z [frames, 2 bins], y may be z,
+ *   y[k] = m cos(p), y[bins + k] = m sin(p), m = min(e^z[k], most), p = sin(z[bins + k]). */
+void sa2_polar(sa2_stream *s, sa2_tensor y, sa2_tensor z, float most);
+
+typedef struct sa2_overlap_add_args {
+    sa2_tensor y;       /* [sum over sequences of (len - 1) * hop + n - 2 trim] */
+    sa2_tensor x;       /* [frames, n], each times the window already; n a multiple of hop */
+    sa2_rows sequences; /* of x; a sequence that gives fewer than one sample gives none */
+    sa2_tensor window;  /* [n] */
+    int hop, trim;      /* trim: samples left out at either end of a sequence */
+    float limit;        /* y is clamped to [-limit, limit]; infinity: it is not */
+} sa2_overlap_add_args;
+
+/* The sum of the frames, each hop after the one before it, divided by that of the squared windows
+ * (Griffin & Lim 1984, eq. 6). */
+void sa2_overlap_add(sa2_stream *s, sa2_overlap_add_args a);
+
+typedef struct sa2_harmonics_args {
+    sa2_tensor y;                    /* [frames * hop] */
+    sa2_tensor f0;                   /* [frames], Hz */
+    sa2_rows sequences;              /* of f0 */
+    sa2_tensor weight;               /* [harmonics] */
+    sa2_tensor bias;                 /* [1] */
+    sa2_tensor noise;                /* [frames * hop, harmonics]; absent: 0 */
+    int hop;                         /* samples of a frame, even */
+    float rate;                      /* samples a second */
+    float threshold;                 /* Hz: a frame above it is voiced */
+    float amplitude;                 /* of a sine in a voiced frame; 0 in others */
+    float voiced_noise, other_noise; /* what noise is multiplied by in voiced and in other frames */
+} sa2_harmonics_args;
+
+/* y[j] = tanh(bias + sum over h of weight[h] (amplitude sin(phase) + noise)): sines at f0, 2 f0, ...
+ * (Wang et al. 2019, "Neural source-filter", eq. 2, with HiFT's phase). The phase of a harmonic at
+ * the middle of frame i is hop * 2 pi * sum of frac(h f0 / rate) over frames 0 to i, linear between
+ * middles and constant outside them. It is summed in double and reduced before the sine. */
+void sa2_harmonics(sa2_stream *s, sa2_harmonics_args a);
+
+/* y[i] = number first + i of a sequence of standard normal numbers that seed and track name, whatever
+ * is asked for beside it. Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011): key = seed,
+ * counter = {number / 4 in 64 bits, track, 1}; magnitudes end at 5.77. y of any shape. */
+void sa2_normal(sa2_stream *s, sa2_tensor y, uint64_t seed, uint32_t track, int64_t first);
+
+/* y[i] = x[i] w[i] + z[i] w[n + i]: from z over to x under the two halves of a Hamming window of 2n
+ * points, w[i] = 0.54 - 0.46 cos(2 pi i / (2n - 1)); computed in double, rounded once. All [n];
+ * y may be x or z. */
+void sa2_cross_fade(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor z);
 
 #endif

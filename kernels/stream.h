@@ -44,6 +44,8 @@ typedef struct sa2_ops {
                             sa2_tensor from, sa2_error *err);
     sa2_status (*copy)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_error *err);
     sa2_status (*add)(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b, sa2_error *err);
+    sa2_status (*mix)(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float b, sa2_tensor z,
+                      sa2_error *err);
     sa2_status (*activate)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,
                            float slope, sa2_tensor alpha, sa2_error *err);
     sa2_status (*mean_pool)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
@@ -54,6 +56,15 @@ typedef struct sa2_ops {
                             sa2_error *err);
     sa2_status (*clamp_to_range)(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range,
                                  float shift, float scale, sa2_error *err);
+    sa2_status (*reflect_pad)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                              int before, int after, sa2_error *err);
+    sa2_status (*polar)(sa2_stream *s, sa2_tensor y, sa2_tensor z, float most, sa2_error *err);
+    sa2_status (*overlap_add)(sa2_stream *s, const sa2_overlap_add_args *a, sa2_error *err);
+    sa2_status (*harmonics)(sa2_stream *s, const sa2_harmonics_args *a, sa2_error *err);
+    sa2_status (*normal)(sa2_stream *s, sa2_tensor y, uint64_t seed, uint32_t track, int64_t first,
+                         sa2_error *err);
+    sa2_status (*cross_fade)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor z,
+                             sa2_error *err);
 } sa2_ops;
 
 /* A queue of ops on one device, used by one thread at a time. */
@@ -67,5 +78,12 @@ struct sa2_stream {
 
 /* Keys of sequence i, in segments or not. */
 int64_t sa2_attention_keys(const sa2_attention_args *a, int i);
+
+/* Samples that a sequence of that many frames gives. */
+static inline int64_t sa2_overlap_add_length(const sa2_overlap_add_args *a, int64_t frames)
+{
+    int64_t n = (frames - 1) * a->hop + a->window.shape[0] - 2 * (int64_t)a->trim;
+    return frames > 0 && n > 0 ? n : 0;
+}
 
 #endif

@@ -84,6 +84,36 @@ static void add_takes_every_mix_of_dtypes_and_a_row(void **state)
         }
 }
 
+static void mix_weighs_both_sides(void **state)
+{
+    test_env *env = *state;
+    for (int i = 0; i < N_SHAPES; i++)
+        for (int types = 0; types < 8; types++) {
+            int64_t rows = shapes[i][0], n = shapes[i][1];
+            sa2_tensor x =
+                sa2_tensor_cols(test_random(env, dtype_of(types & 1), rows, n + 2), 1, n);
+            sa2_tensor z = test_random(env, dtype_of(types & 2), rows, n);
+            double *want = test_values(env, &x), *other = test_values(env, &z);
+            for (int64_t j = 0; j < rows * n; j++)
+                want[j] = 0.75 * want[j] - 1.5 * other[j];
+            for (int b = 0; b < env->n_streams; b++) {
+                sa2_tensor y = test_poisoned(env, dtype_of(types & 4), rows, n);
+                sa2_mix(env->streams[b], y, 0.75f, x, -1.5f, z);
+                assert_close(env, env->streams[b], "mix", &y, want, tolerance(y.dtype));
+                if (y.dtype != z.dtype)
+                    continue;
+                sa2_tensor in_place = test_copy(env, &z);
+                sa2_mix(env->streams[b], in_place, 0.75f, x, -1.5f, in_place);
+                assert_same_bits("mix in place", &in_place, &y);
+            }
+            test_reset(env);
+        }
+    sa2_tensor x = test_random(env, SA2_F32, 2, 3), z = test_random(env, SA2_F32, 3, 2);
+    sa2_mix(env->streams[0], x, 1.0f, x, 1.0f, z);
+    assert_refused(env->streams[0], "mix: y, x and z of one shape expected: y f32 [2, 3]");
+    test_reset(env);
+}
+
 static double activation(sa2_activation kind, double x, double slope, double alpha)
 {
     switch (kind) {
@@ -105,6 +135,8 @@ static double activation(sa2_activation kind, double x, double slope, double alp
         return x > 0 ? x : slope * x;
     case SA2_ACT_SNAKE:
         return x + sin(alpha * x) * sin(alpha * x) / (alpha + 1e-9);
+    case SA2_ACT_ABS:
+        return fabs(x);
     case SA2_ACT_SIGMOID:
         return 1 / (1 + exp(-x));
     }
@@ -268,6 +300,7 @@ int main(void)
         cmocka_unit_test(copy_converts_and_keeps_strides_apart),
         cmocka_unit_test(copy_of_vectors_takes_strides_and_nan),
         cmocka_unit_test(add_takes_every_mix_of_dtypes_and_a_row),
+        cmocka_unit_test(mix_weighs_both_sides),
         cmocka_unit_test(activations_follow_their_formulas),
         cmocka_unit_test(activations_keep_nan_and_stand_extremes),
         cmocka_unit_test(embedding_takes_the_row_of_each_id),

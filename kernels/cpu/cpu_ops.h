@@ -29,6 +29,8 @@ sa2_status sa2_cpu_copy_rows(sa2_stream *s, sa2_tensor y, sa2_tensor to, sa2_ten
                              sa2_tensor from, sa2_error *err);
 sa2_status sa2_cpu_copy(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_error *err);
 sa2_status sa2_cpu_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b, sa2_error *err);
+sa2_status sa2_cpu_mix(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float b, sa2_tensor z,
+                       sa2_error *err);
 sa2_status sa2_cpu_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,
                             float slope, sa2_tensor alpha, sa2_error *err);
 sa2_status sa2_cpu_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
@@ -39,6 +41,15 @@ sa2_status sa2_cpu_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, flo
                              sa2_error *err);
 sa2_status sa2_cpu_clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range,
                                   float shift, float scale, sa2_error *err);
+sa2_status sa2_cpu_reflect_pad(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                               int before, int after, sa2_error *err);
+sa2_status sa2_cpu_polar(sa2_stream *s, sa2_tensor y, sa2_tensor z, float most, sa2_error *err);
+sa2_status sa2_cpu_overlap_add(sa2_stream *s, const sa2_overlap_add_args *a, sa2_error *err);
+sa2_status sa2_cpu_harmonics(sa2_stream *s, const sa2_harmonics_args *a, sa2_error *err);
+sa2_status sa2_cpu_normal(sa2_stream *s, sa2_tensor y, uint64_t seed, uint32_t track, int64_t first,
+                          sa2_error *err);
+sa2_status sa2_cpu_cross_fade(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor z,
+                              sa2_error *err);
 
 size_t sa2_cpu_matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols);
 sa2_status sa2_cpu_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,

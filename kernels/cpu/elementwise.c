@@ -1,4 +1,4 @@
-/* elementwise.c - contracts: sa2_copy(), sa2_add() and sa2_activate() in kernels/ops.h. */
+/* elementwise.c - contracts: sa2_copy(), sa2_add(), sa2_mix() and sa2_activate() in kernels/ops.h. */
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/floats.h"
 #include "kernels/cpu/row_loop.h"
@@ -7,7 +7,8 @@ enum { PIECE = 2048 }; /* elements of a row in f32 at a time */
 
 typedef struct elementwise {
     const sa2_floats *floats;
-    sa2_tensor y, a, b; /* b absent: not an addition */
+    sa2_tensor y, a, b;   /* b absent: not a sum */
+    const float *factors; /* of a and b; NULL: 1 */
     sa2_activation kind;
     float slope;
     const float *alpha; /* [last dimension] */
@@ -23,7 +24,11 @@ static void one_piece(const elementwise *e, int64_t row, int64_t at, int64_t n, 
     if (e->b.data != NULL) {
         const void *from = sa2_element(&e->b, e->b.ndim == e->a.ndim ? row : 0, at);
         float *y = sa2_floats_target(room, to, e->y.dtype);
-        floats->add(y, x, sa2_floats_read(floats, other, from, e->b.dtype, n), n);
+        const float *z = sa2_floats_read(floats, other, from, e->b.dtype, n);
+        if (e->factors != NULL)
+            floats->mix(y, e->factors[0], x, e->factors[1], z, n);
+        else
+            floats->add(y, x, z, n);
         x = y;
     } else if (e->kind != SA2_ACT_NONE) {
         float *y = sa2_floats_target(room, to, e->y.dtype);
@@ -77,6 +82,16 @@ sa2_status sa2_cpu_add(sa2_stream *s, sa2_tensor y, sa2_tensor a, sa2_tensor b, 
 {
     (void)err;
     elementwise e = {.y = y, .a = a, .b = b};
+    run(s, &e, 0.3);
+    return SA2_OK;
+}
+
+sa2_status sa2_cpu_mix(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float b, sa2_tensor z,
+                       sa2_error *err)
+{
+    (void)err;
+    const float factors[] = {a, b};
+    elementwise e = {.y = y, .a = x, .b = z, .factors = factors};
     run(s, &e, 0.3);
     return SA2_OK;
 }

@@ -25,6 +25,8 @@ typedef struct sa2_floats {
     void (*scale)(float *y, const float *x, float a, int64_t n);              /* y = a x */
     void (*scale_each)(float *y, const float *x, float a, const float *w,
                        int64_t n); /* y = a x w */
+    void (*mix)(float *y, float a, const float *x, float b, const float *z,
+                int64_t n); /* y = a x + b z */
 
     /* y = (x - centre) a, then times weight plus bias, then times (1 + scale) plus shift; a pair may be NULL. */
     void (*normalise)(float *y, const float *x, float centre, float a, const float *weight,
@@ -44,6 +46,14 @@ typedef struct sa2_floats {
     void (*log_floor)(float *y, sa2_log_kind kind, float floor, int64_t n); /* in place */
     /* y = (max(y, low) + shift) * scale */
     void (*clamp)(float *y, float low, float shift, float scale, int64_t n);
+
+    void (*sine)(float *y, const float *x, int64_t n);
+    void (*tanh)(float *y, const float *x, int64_t n);
+    /* Real and imaginary parts, of magnitude min(e^log_magnitude, most) and phase sin(x). */
+    void (*polar)(float *re, float *im, const float *log_magnitude, const float *x, float most,
+                  int64_t n);
+    /* Two standard normal numbers of two uniform ones, u in (0, 1], v in [0, 1) (Box & Muller 1958). */
+    void (*box_muller)(float *a, float *b, const float *u, const float *v, int64_t n);
 } sa2_floats;
 
 /* For each instruction set. */

@@ -139,6 +139,17 @@ static void floats_scale_each(float *y, const float *x, float a, const float *w,
     floats_map(y, x, w, n, floats_lane_scale_each, &a);
 }
 
+static inline vf floats_lane_mix(vf x, vf z, const float *k)
+{
+    return v_fma(v_set(k[0]), x, v_set(k[1]) * z);
+}
+
+static void floats_mix(float *y, float a, const float *x, float b, const float *z, int64_t n)
+{
+    const float k[] = {a, b};
+    floats_map(y, x, z, n, floats_lane_mix, k);
+}
+
 static void floats_add_product(float *y, const float *a, const float *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VF_WIDTH) {
@@ -209,6 +220,9 @@ static void floats_activate(float *y, const float *x, sa2_activation kind, float
         break;
     case SA2_ACT_SNAKE:
         floats_activate_as(SA2_ACT_SNAKE, y, x, slope, alpha, n);
+        break;
+    case SA2_ACT_ABS:
+        floats_activate_as(SA2_ACT_ABS, y, x, slope, alpha, n);
         break;
     case SA2_ACT_SIGMOID:
         floats_activate_as(SA2_ACT_SIGMOID, y, x, slope, alpha, n);
@@ -295,6 +309,55 @@ static void floats_clamp(float *y, float low, float shift, float scale, int64_t 
     floats_map(y, y, y, n, floats_lane_clamp, k);
 }
 
+/* ---- waves ---- */
+
+static inline vf floats_lane_sine(vf x, vf unused, const float *k)
+{
+    (void)unused;
+    (void)k;
+    return v_sin(x);
+}
+
+static void floats_sine(float *y, const float *x, int64_t n)
+{
+    floats_map(y, x, x, n, floats_lane_sine, NULL);
+}
+
+static inline vf floats_lane_tanh(vf x, vf unused, const float *k)
+{
+    (void)unused;
+    (void)k;
+    return v_tanh(x);
+}
+
+static void floats_tanh(float *y, const float *x, int64_t n)
+{
+    floats_map(y, x, x, n, floats_lane_tanh, NULL);
+}
+
+static void floats_polar(float *re, float *im, const float *log_magnitude, const float *x,
+                         float most, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VF_WIDTH) {
+        int rest = n - i < VF_WIDTH ? (int)(n - i) : VF_WIDTH;
+        vf m = v_min(v_set(most), v_exp(v_load_as(SA2_F32, log_magnitude, i, rest)));
+        vf phase = v_sin(v_load_as(SA2_F32, x, i, rest));
+        v_store_as(SA2_F32, re, i, m * v_cos(phase), rest);
+        v_store_as(SA2_F32, im, i, m * v_sin(phase), rest);
+    }
+}
+
+static void floats_box_muller(float *a, float *b, const float *u, const float *v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VF_WIDTH) {
+        int rest = n - i < VF_WIDTH ? (int)(n - i) : VF_WIDTH;
+        vf radius = v_sqrt(v_set(-2.0f) * v_log(v_load_as(SA2_F32, u, i, rest)));
+        vf angle = v_set(6.28318531f) * v_load_as(SA2_F32, v, i, rest);
+        v_store_as(SA2_F32, a, i, radius * v_cos(angle), rest);
+        v_store_as(SA2_F32, b, i, radius * v_sin(angle), rest);
+    }
+}
+
 static const sa2_floats floats_table = {
     .from_bf16 = floats_from_bf16,
     .to_bf16 = floats_to_bf16,
@@ -303,6 +366,7 @@ static const sa2_floats floats_table = {
     .max = floats_max,
     .add = floats_add,
     .add_scaled = floats_add_scaled,
+    .mix = floats_mix,
     .add_product = floats_add_product,
     .scale = floats_scale,
     .scale_each = floats_scale_each,
@@ -313,6 +377,10 @@ static const sa2_floats floats_table = {
     .power = floats_power,
     .log_floor = floats_log_floor,
     .clamp = floats_clamp,
+    .sine = floats_sine,
+    .tanh = floats_tanh,
+    .polar = floats_polar,
+    .box_muller = floats_box_muller,
 };
 
 #endif

@@ -207,6 +207,8 @@ static inline vf v_activate(sa2_activation activation, vf x, float slope, vf alp
         return v_select(v_less(v_zero(), x), x, x * v_set(slope));
     case SA2_ACT_SNAKE:
         return v_snake(x, alpha);
+    case SA2_ACT_ABS:
+        return v_abs(x);
     case SA2_ACT_SIGMOID:
         return v_sigmoid(x);
     }
