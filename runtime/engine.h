@@ -193,8 +193,8 @@ typedef struct sa2_event {
     const char *tool_name;
     const char *tool_arguments; /* JSON */
     int32_t id;                 /* TOKEN */
-    float logprob;
-    const sa2_logprob *top; /* best first */
+    float logprob;              /* NaN: none was asked for */
+    const sa2_logprob *top;     /* best first */
     size_t n_top;
 
     sa2_finish finish;       /* FINISHED; DONE: of the first answer */

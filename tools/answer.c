@@ -1,5 +1,6 @@
 #include "tools/answer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +38,7 @@ static json_t *logprob_json(const sa2_tokenizer *tokenizer, int32_t id, float lo
 static sa2_status take_token(sa2_answer *a, const sa2_event *e, const sa2_tokenizer *tokenizer,
                              sa2_error *err)
 {
-    if (e->n_top == 0 && e->logprob == 0.0f)
+    if (isnan(e->logprob))
         return SA2_OK; /* the id alone was asked for: it comes again with the end */
     json_t *entry = logprob_json(tokenizer, e->id, e->logprob);
     json_t *top = json_array();

@@ -175,23 +175,19 @@ static void fill_rules(sa2_job *job, const sa2_job_draft *d)
     thinking->max_tokens = d->max_thinking;
 }
 
-static size_t beam_bytes(const sa2_job_draft *d)
+static sa2_beam_params beam_params(const sa2_job *job, const sa2_job_draft *d)
 {
-    if (d->request->beam.n_beams <= 1)
-        return 0;
     sa2_beam_params params = sa2_request_beam(d->request, d->setting->prompt.n_tokens);
     params.max_tokens = d->max_tokens;
-    return sa2_arena_round(sa2_beam_bytes(&params));
+    params.eos = job->sampling.stop;
+    return params;
 }
 
 static sa2_status fill_beams(sa2_job *job, const sa2_job_draft *d, sa2_error *err)
 {
-    const sa2_request *request = d->request;
-    if (request->beam.n_beams <= 1)
+    if (d->request->beam.n_beams <= 1)
         return SA2_OK;
-    sa2_beam_params params = sa2_request_beam(request, d->setting->prompt.n_tokens);
-    params.max_tokens = d->max_tokens;
-    params.eos = job->sampling.stop;
+    sa2_beam_params params = beam_params(job, d);
     sa2_status st = sa2_beam_check(&params, err);
     if (st == SA2_OK)
         st = sa2_beam_create(&job->beams.search, &params, job->group.sequences[0].ids,
@@ -283,7 +279,10 @@ static sa2_status make(sa2_job **job, const sa2_job_draft *d, sa2_error *err)
     sa2_job measured = {0};
     take(&l, 1, sizeof measured);
     lay_out(&l, &measured, d);
-    l.bytes += beam_bytes(d);
+    if (d->request->beam.n_beams > 1) {
+        sa2_beam_params params = beam_params(&measured, d);
+        l.bytes += sa2_arena_round(sa2_beam_bytes(&params));
+    }
     size_t counted = l.bytes - l.uncounted;
     sa2_status st = d->setting->reserve(d->setting->context, counted, err);
     if (st != SA2_OK)

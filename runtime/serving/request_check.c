@@ -77,6 +77,8 @@ sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limit
     expect(&r, beams >= 0 && beams <= most, "beam.n_beams", "0 to max_num_seqs", beams);
     if (beams > 1) {
         expect(&r, request->n <= beams, "n", "at most beam.n_beams", request->n);
+        expect(&r, request->sampling.n_logprobs < 0, "sampling.n_logprobs", "-1 (none) with beams",
+               request->sampling.n_logprobs);
         sa2_beam_params beam = sa2_request_beam(request, limits->n_tokens);
         sa2_status st = sa2_beam_check(&beam, err);
         r.status = r.status == SA2_OK ? st : r.status;

@@ -10,7 +10,9 @@ static sa2_status check_sound(const sa2_sound *sound, size_t i, sa2_error *err)
     if (sound->rate < SA2_SOUND_MIN_HZ || sound->rate > SA2_SOUND_MAX_HZ)
         return sa2_fail_also(err, SA2_ERR_ARG, "sounds[%zu].rate: %d to %d Hz expected, found %d",
                              i, SA2_SOUND_MIN_HZ, SA2_SOUND_MAX_HZ, sound->rate);
-    if (sound->n_samples < 0 || (sound->n_samples > 0 && sound->samples == NULL))
+    if (sound->n_samples == 0)
+        return sa2_fail_also(err, SA2_ERR_ARG, "sounds[%zu]: it has no samples", i);
+    if (sound->n_samples < 0 || sound->samples == NULL)
         return sa2_fail_also(err, SA2_ERR_ARG, "sounds[%zu]: %lld samples at %p", i,
                              (long long)sound->n_samples, (const void *)sound->samples);
     if (sound->n_samples > (int64_t)sound->rate * SA2_LIMIT_SOUND_SECONDS)
@@ -91,8 +93,6 @@ sa2_status sa2_sound_list_resample(const sa2_sound_list *s, float *out, sa2_erro
             if (!isfinite(sound->samples[k]))
                 return sa2_fail(err, SA2_ERR_FORMAT, "sounds[%zu]: sample %lld is %f", i,
                                 (long long)k, (double)sound->samples[k]);
-        if (s->n_samples[i] == 0)
-            continue;
         sa2_status st = sa2_resample(&s->tables[i], sound->samples, sound->n_samples, out, err);
         if (st != SA2_OK)
             return sa2_wrap(err, st, "sounds[%zu]", i);
