@@ -98,8 +98,11 @@ static int count_names(const sa2_tensor_map *map, const char *before, int first,
 
 sa2_status sa2_vocoder_dims_find(sa2_vocoder_dims *dims, const sa2_tensor_map *map, sa2_error *err)
 {
-    static const char pre[] = "conv_pre.parametrizations.weight.original1";
-    static const char f0[] = "f0_predictor.condnet.0.parametrizations.weight.original1";
+    /* The direction of weight norm, under its newer name or its older one. */
+    bool older = sa2_tensor_map_find(map, "conv_pre.weight_v") != NULL;
+    const char *pre = older ? "conv_pre.weight_v" : "conv_pre.parametrizations.weight.original1";
+    const char *f0 = older ? "f0_predictor.condnet.0.weight_v"
+                           : "f0_predictor.condnet.0.parametrizations.weight.original1";
     sa2_vocoder_dims found = {0};
     sa2_status st = find_dim(map, pre, 3, 0, &found.channels, err);
     st = first_of(st, find_dim(map, pre, 3, 1, &found.mel, err));

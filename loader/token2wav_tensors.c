@@ -157,18 +157,6 @@ sa2_status sa2_flow_tensors(sa2_tensor_list *list, const sa2_flow_config *config
 
 /* ---- vocoder ---- */
 
-enum {
-    VOCODER_RESBLOCKS = 3, /* of each stage, side by side */
-    VOCODER_DILATIONS = 3, /* of each resblock */
-    VOCODER_EDGE_KERNEL = 7,
-    F0_LAYERS = 5,
-    F0_KERNEL = 3,
-};
-
-static const int up_kernels[SA2_VOCODER_STAGES] = {16, 11, 7};
-static const int resblock_kernels[VOCODER_RESBLOCKS] = {3, 7, 11};
-static const int source_kernels[SA2_VOCODER_STAGES] = {7, 7, 11};
-
 /* A convolution under weight norm: g [d0, 1, 1] and v [d0, d1, k]. The bias has the output channels,
  * d0 unless the convolution is transposed. */
 static void normed_conv(list_writer *w, const char *name, int64_t d0, int64_t d1, int64_t k,
@@ -184,11 +172,11 @@ static void add_resblock(list_writer *w, const char *list, int index, int64_t ch
     char name[32];
     set_prefix(w, "%s.%d.", list, index);
     for (int half = 1; half <= 2; half++) {
-        for (int i = 0; i < VOCODER_DILATIONS; i++) {
+        for (int i = 0; i < SA2_VOCODER_DILATIONS; i++) {
             snprintf(name, sizeof name, "convs%d.%d", half, i);
             normed_conv(w, name, channels, channels, kernel, channels);
         }
-        for (int i = 0; i < VOCODER_DILATIONS; i++) {
+        for (int i = 0; i < SA2_VOCODER_DILATIONS; i++) {
             snprintf(name, sizeof name, "activations%d.%d.alpha", half, i);
             vector(w, name, channels);
         }
@@ -202,33 +190,31 @@ sa2_status sa2_vocoder_tensors(sa2_tensor_list *list, const sa2_vocoder_dims *di
     }; /* real and imaginary parts, or magnitude and phase */
     list_writer w = {.list = list, .err = err};
     char name[32];
-    for (int i = 0; i < F0_LAYERS; i++) {
+    for (int i = 0; i < SA2_F0_LAYERS; i++) {
         snprintf(name, sizeof name, "f0_predictor.condnet.%d", 2 * i);
-        normed_conv(&w, name, dims->f0_channels, i == 0 ? dims->mel : dims->f0_channels, F0_KERNEL,
-                    dims->f0_channels);
+        normed_conv(&w, name, dims->f0_channels, i == 0 ? dims->mel : dims->f0_channels,
+                    SA2_F0_KERNEL, dims->f0_channels);
     }
     linear(&w, "f0_predictor.classifier", 1, dims->f0_channels);
     linear(&w, "m_source.l_linear", 1, SA2_VOCODER_HARMONICS);
-    normed_conv(&w, "conv_pre", dims->channels, dims->mel, VOCODER_EDGE_KERNEL, dims->channels);
+    normed_conv(&w, "conv_pre", dims->channels, dims->mel, SA2_VOCODER_EDGE_KERNEL, dims->channels);
     int64_t channels = dims->channels;
     for (int i = 0; i < SA2_VOCODER_STAGES; i++, channels /= 2) {
         snprintf(name, sizeof name, "ups.%d", i);
-        normed_conv(&w, name, channels, channels / 2, up_kernels[i], channels / 2);
+        normed_conv(&w, name, channels, channels / 2, sa2_vocoder_up_kernels[i], channels / 2);
     }
     channels = dims->channels;
     for (int i = 0; i < SA2_VOCODER_STAGES; i++) {
         channels /= 2;
-        int64_t stride = 1; /* from the rate of the source's spectrum to that of this stage */
-        for (int j = i + 1; j < SA2_VOCODER_STAGES; j++)
-            stride *= sa2_vocoder_up_strides[j];
         snprintf(name, sizeof name, "source_downs.%d", i);
-        conv_1d(&w, name, channels, SPECTRUM, stride > 1 ? 2 * stride : 1);
-        add_resblock(&w, "source_resblocks", i, channels, source_kernels[i]);
-        for (int j = 0; j < VOCODER_RESBLOCKS; j++)
-            add_resblock(&w, "resblocks", VOCODER_RESBLOCKS * i + j, channels, resblock_kernels[j]);
+        conv_1d(&w, name, channels, SPECTRUM, sa2_vocoder_source_down_kernel(i));
+        add_resblock(&w, "source_resblocks", i, channels, sa2_vocoder_source_kernels[i]);
+        for (int j = 0; j < SA2_VOCODER_RESBLOCKS; j++)
+            add_resblock(&w, "resblocks", SA2_VOCODER_RESBLOCKS * i + j, channels,
+                         sa2_vocoder_resblock_kernels[j]);
         set_prefix(&w, "%s", "");
     }
-    normed_conv(&w, "conv_post", SPECTRUM, channels, VOCODER_EDGE_KERNEL, SPECTRUM);
+    normed_conv(&w, "conv_post", SPECTRUM, channels, SA2_VOCODER_EDGE_KERNEL, SPECTRUM);
     return w.status;
 }
 

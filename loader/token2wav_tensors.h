@@ -15,12 +15,36 @@
 /* hift.pt. The strides of its upsampling are not in the file; like the kernels they are the release's. */
 enum {
     SA2_VOCODER_STAGES = 3,
-    SA2_VOCODER_HARMONICS = 9, /* the fundamental and 8 above it */
+    SA2_VOCODER_RESBLOCKS = 3,   /* of each stage, side by side */
+    SA2_VOCODER_DILATIONS = 3,   /* of each resblock */
+    SA2_VOCODER_EDGE_KERNEL = 7, /* of the first and the last convolution */
+    SA2_VOCODER_HARMONICS = 9,   /* the fundamental and 8 above it */
     SA2_VOCODER_N_FFT = 16,
     SA2_VOCODER_HOP = 4,
+    SA2_F0_LAYERS = 5,
+    SA2_F0_KERNEL = 3,
 };
 
 static const int sa2_vocoder_up_strides[SA2_VOCODER_STAGES] = {8, 5, 3};
+static const int sa2_vocoder_up_kernels[SA2_VOCODER_STAGES] = {16, 11, 7};
+static const int sa2_vocoder_resblock_kernels[SA2_VOCODER_RESBLOCKS] = {3, 7, 11};
+static const int sa2_vocoder_source_kernels[SA2_VOCODER_STAGES] = {7, 7, 11};
+
+/* From the rate of the source's spectrum to that of a stage: the stride of source_downs.<stage>, whose
+ * kernel is twice that, or 1 where there is no step. */
+static inline int sa2_vocoder_source_stride(int stage)
+{
+    int stride = 1;
+    for (int i = stage + 1; i < SA2_VOCODER_STAGES; i++)
+        stride *= sa2_vocoder_up_strides[i];
+    return stride;
+}
+
+static inline int sa2_vocoder_source_down_kernel(int stage)
+{
+    int stride = sa2_vocoder_source_stride(stage);
+    return stride > 1 ? 2 * stride : 1;
+}
 
 typedef struct sa2_vocoder_dims {
     int mel;
