@@ -234,3 +234,18 @@ sa2_matrix sa2_weights_conv1d(sa2_weights *w, int64_t out, int64_t in, int64_t k
     free(ordered);
     return matrix;
 }
+
+sa2_matrix sa2_weights_conv_transpose1d(sa2_weights *w, int64_t in, int64_t out, int64_t kernel,
+                                        int stride, const char *format, ...)
+{
+    char name[NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    put_name(name, w, format, args);
+    va_end(args);
+    sa2_matrix matrix = take_matrix(w, stride * out, (kernel + stride - 1) / stride * in);
+    sa2_tensor src = find(w, name, 3, (const int64_t[]){in, out, kernel});
+    if (matrix.data != NULL && src.data != NULL)
+        sa2_matrix_write_transpose(w->stream, &matrix, src, stride);
+    return matrix;
+}

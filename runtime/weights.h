@@ -57,6 +57,11 @@ sa2_matrix sa2_weights_swiglu(sa2_weights *w, int64_t n, int64_t cols, const cha
 sa2_matrix sa2_weights_conv1d(sa2_weights *w, int64_t out, int64_t in, int64_t kernel,
                               const char *name, ...) __attribute__((format(printf, 5, 6)));
 
+/* A transposed convolution's [in, out, kernel], by phases for sa2_conv_transpose1d(). */
+sa2_matrix sa2_weights_conv_transpose1d(sa2_weights *w, int64_t in, int64_t out, int64_t kernel,
+                                        int stride, const char *name, ...)
+    __attribute__((format(printf, 6, 7)));
+
 /* What was taken out of the map so far has been copied: its memory may go. After each layer. */
 void sa2_weights_release(sa2_weights *w);
 
