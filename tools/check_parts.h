@@ -18,5 +18,6 @@ extern const sa2_check_part sa2_check_hearing_parts[];    /* check_hearing.c */
 extern const sa2_check_part sa2_check_decoder_parts[];    /* check_decoder.c */
 extern const sa2_check_part sa2_check_generation_parts[]; /* check_generation.c */
 extern const sa2_check_part sa2_check_sampling_parts[];   /* check_sampling.c */
+extern const sa2_check_part sa2_check_vocoder_parts[];    /* check_vocoder.c */
 
 #endif

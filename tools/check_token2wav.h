@@ -1,0 +1,13 @@
+/* check_token2wav.h - the weights of a file of token2wav/ for golden cases.
+ */
+#ifndef SA2_TOOLS_CHECK_TOKEN2WAV_H
+#define SA2_TOOLS_CHECK_TOKEN2WAV_H
+
+#include "loader/token2wav_writer.h"
+#include "tools/check_case.h"
+
+/* From token2wav/ in the folder of the context, else made from the case's preset and seed. The caller owns *map. */
+sa2_status sa2_check_token2wav_map(sa2_tensor_map **map, const sa2_check_run *run,
+                                   sa2_token2wav_file file, sa2_error *err);
+
+#endif
