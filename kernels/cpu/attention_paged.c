@@ -27,11 +27,12 @@ static sa2_key_run run_in_pages(const sa2_key_source *source, int64_t first, int
     int slot = (int)(first % cache->page_size), left = cache->page_size - slot;
     sa2_kv_head head = sa2_kv_head_of(cache, source->table[first / cache->page_size], source->head);
     int64_t at = (int64_t)slot * cache->head_dim * (int64_t)sa2_dtype_bytes(cache->dtype);
+    int unit = cache->dtype == SA2_F32 ? 0 : sa2_kv_unit(cache);
     return (sa2_key_run){.k = head.k + at,
                          .v = head.v + at, /* of rows, and of units: slot begins one */
                          .k_stride = cache->head_dim,
-                         .v_stride = cache->head_dim,
-                         .unit = cache->dtype == SA2_F32 ? 0 : sa2_kv_unit(cache),
+                         .unit = unit,
+                         .v_stride = cache->head_dim * (unit > 0 ? unit : 1),
                          .n = n < left ? n : left};
 }
 

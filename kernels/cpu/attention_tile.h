@@ -21,8 +21,9 @@ enum {
 /* Keys and values that lie together; strides in elements. */
 typedef struct sa2_key_run {
     const char *k, *v;
-    int64_t k_stride, v_stride; /* from one key to the next */
-    int unit;                   /* 0, or values lie transposed: [n / unit, d, unit] */
+    int64_t k_stride; /* from one key to the next */
+    int unit;         /* 0, or values lie transposed: [n / unit, d, unit] */
+    int64_t v_stride; /* from one key or unit to the next */
     int n;
 } sa2_key_run;
 
@@ -36,6 +37,7 @@ struct sa2_key_source {
     const sa2_kv_cache_view *cache;  /* of keys in pages */
     const int32_t *table;
     int head;
+    sa2_key_run packed; /* of keys that `pack` below has packed: all of them */
 };
 
 typedef struct sa2_attention_tile {
@@ -53,14 +55,27 @@ typedef struct sa2_attention_tile {
     int64_t r_stride, place;
 } sa2_attention_tile;
 
-/* What a range of keys gives: maximum [32] and sum [32] of the exponentials, values [d, 32]. */
+/* Packed for range(): keys to a multiple of a unit, dimensions of keys and of values to these. */
+enum { SA2_TILE_UNIT = 32 };
+
+static inline int64_t sa2_tile_key_dims(int64_t d)
+{
+    return (d + 31) / 32 * 32;
+}
+
+static inline int64_t sa2_tile_value_dims(int64_t d)
+{
+    return (d + 15) / 16 * 16;
+}
+
+/* What a range of keys gives: maximum [32] and sum [32] of the exponentials, values [value dims, 32]. */
 typedef struct sa2_partial {
     float *max, *sum, *o;
 } sa2_partial;
 
 static inline int64_t sa2_partial_floats(int64_t d)
 {
-    return (d + 2) * SA2_TILE_COLUMNS;
+    return (sa2_tile_value_dims(d) + 2) * SA2_TILE_COLUMNS;
 }
 
 static inline sa2_partial sa2_partial_at(float *room)
@@ -75,13 +90,19 @@ typedef struct sa2_tile_kernels {
                   float *room);
     /* into and then from, as one. */
     void (*join)(sa2_partial into, sa2_partial from, int d);
-    void (*write)(const sa2_attention_tile *tile,
-                  sa2_partial in); /* y; zeros where nothing is seen */
+    /* y; zeros where nothing is seen */
+    void (*write)(const sa2_attention_tile *tile, sa2_partial in);
+    /* n keys and values in bf16 rows become keys [padded n, key dims] and values [padded n / 32, value dims, 32],
+     * padded with zeros. NULL: range() reads rows. Otherwise it reads units in bf16. */
+    void (*pack)(const sa2_key_source *keys, int64_t n, int d, void *packed);
 } sa2_tile_kernels;
 
 /* For each instruction set. */
 const sa2_tile_kernels *sa2_tile_c(void);
 const sa2_tile_kernels *sa2_tile_avx2(void);
 const sa2_tile_kernels *sa2_tile_avx512(void);
+const sa2_tile_kernels *sa2_tile_amx(void);
+
+void sa2_tile_pack_amx(const sa2_key_source *keys, int64_t n, int d, void *packed);
 
 #endif

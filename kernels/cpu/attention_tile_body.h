@@ -107,7 +107,7 @@ static void tile_add_values(float *out, sa2_dtype dtype, sa2_key_run run, int d,
     }
     for (int i = 0; i < run.n; i += run.unit) {
         int n = run.n - i < run.unit ? run.n - i : run.unit;
-        const char *at = run.v + (int64_t)i * d * (int64_t)sa2_dtype_bytes(dtype);
+        const char *at = run.v + i / run.unit * run.v_stride * (int64_t)sa2_dtype_bytes(dtype);
         tile_numbers v = tile_read(dtype, at, run.unit, d, n, room);
         tile_product(out, v, p + i * TILE_COLUMNS, n, d, vectors);
     }

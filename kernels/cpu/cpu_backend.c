@@ -99,6 +99,8 @@ static void choose_kernels(sa2_cpu *cpu)
         cpu->floats = sa2_floats_avx512();
         cpu->tile = sa2_tile_avx512();
     }
+    if (cpu->isa >= SA2_ISA_AMX)
+        cpu->tile = sa2_tile_amx();
 #endif
 }
 
