@@ -148,10 +148,6 @@ static int candidate_by_id(const void *a, const void *b)
 static void finish_entries(sa2_vocab_builder *b)
 {
     sa2_vocab_entry *entries = b->vocab.vocab;
-    if (b->vocab.n_vocab == 0) {
-        sa2_vocab_complain(b, SA2_ERR_FORMAT, "the vocabulary has no entries");
-        return;
-    }
     qsort(entries, (size_t)b->vocab.n_vocab, sizeof *entries, entry_by_id);
     for (int i = 1; i < b->vocab.n_vocab; i++)
         if (entries[i].id == entries[i - 1].id)
@@ -227,6 +223,8 @@ static void finish_added(sa2_vocab_builder *b)
 
 sa2_status sa2_vocab_builder_finish(sa2_vocab_builder *b, sa2_vocab_file *vocab)
 {
+    if (b->status == SA2_OK && b->vocab.n_vocab == 0)
+        sa2_vocab_complain(b, SA2_ERR_FORMAT, "the vocabulary has no entries");
     if (b->status == SA2_OK) {
         finish_entries(b);
         finish_merges(b);

@@ -233,6 +233,10 @@ static void mistakes_are_named_all_at_once(void **state)
                    "id 9: added token <y> and added token <z>");
     expect_refusal("{\"model\": {\"vocab\": {}, \"merges\": []}}", SA2_ERR_FORMAT,
                    "the vocabulary has no entries");
+    expect_refusal(
+        "{\"model\": {\"vocab\": {}, \"merges\": [\"a b\"]}, \"added_tokens\": [{\"id\": 3, "
+        "\"content\": \"<x>\"}]}",
+        SA2_ERR_FORMAT, "the vocabulary has no entries");
     expect_refusal("{\"model\": {\"vocab\": {\"a\": 0, \"a\": 1}}}", SA2_ERR_FORMAT,
                    "t: line 1: duplicate object key near '\"a\"'");
     expect_refusal("{}", SA2_ERR_FORMAT,

@@ -55,7 +55,7 @@ typedef enum sa2_chat_content {
 } sa2_chat_content;
 
 typedef struct sa2_chat_message {
-    const char *role;
+    const char *role; /* NULL: the prompt of a base model, for sa2_base_prompt() alone */
     sa2_chat_content content;
     const sa2_chat_item *items;
     size_t n_items;

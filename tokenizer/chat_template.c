@@ -114,6 +114,10 @@ static sa2_status check_chat(const sa2_chat *chat, sa2_error *err)
     if (chat->n_messages == 0)
         return sa2_fail(err, SA2_ERR_ARG, "messages: there are none");
     for (size_t i = 0; i < chat->n_messages; i++) {
+        if (chat->messages[i].role == NULL)
+            return sa2_fail(
+                err, SA2_ERR_ARG,
+                "messages[%zu]: a role expected, none found: the prompt of a base model?", i);
         sa2_status st = check_items(chat->messages[i].items, chat->messages[i].n_items, err);
         if (st != SA2_OK)
             return sa2_wrap(err, st, "messages[%zu]", i);
