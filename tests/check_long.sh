@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# check_long.sh BUILD - every fuzz target for a minute ($SA2_FUZZ_SECONDS), built with clang beside BUILD. What a
+# target finds it writes to build-fuzz/found/, where the next run begins with it; what it has learnt, to build-fuzz/learnt/.
+set -u
+build=$(realpath -m "${1:?check_long.sh BUILD}")
+source=$(realpath "$(dirname "$0")/..")
+fuzz=$(dirname "$build")/build-fuzz
+seconds=${SA2_FUZZ_SECONDS:-60}
+
+command -v clang >/dev/null || { echo "clang is needed: apt-get install clang"; exit 1; }
+cmake -S "$source" -B "$fuzz" -G Ninja -DCMAKE_C_COMPILER=clang -DSA2_FUZZ=ON \
+    -DSA2_SANITIZE=address,undefined >/dev/null || exit 1
+cmake --build "$fuzz" --target fuzz || exit 1
+
+failed=
+for target in "$fuzz"/tests/fuzz_*; do
+    name=${target##*/fuzz_}
+    learnt=$fuzz/learnt/$name found=$fuzz/found/$name
+    mkdir -p "$learnt" "$found"
+    # A refusal costs no more than the input: 2 GB and 25 s are far above what any target needs.
+    if "$target" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 \
+        -artifact_prefix="$found/" "$learnt" "$source/tests/fuzz/corpus/$name" "$found" >"$fuzz/$name.log" 2>&1; then
+        echo "ok      $name, $(sed -n 's/^stat::number_of_executed_units: *//p' "$fuzz/$name.log") inputs"
+    else
+        failed="$failed $name"
+        echo "FAILED  $name, see $fuzz/$name.log:"
+        grep -a -m 1 -E 'ERROR|broken promise|runtime error' "$fuzz/$name.log"
+    fi
+done
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
