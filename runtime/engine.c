@@ -4,6 +4,7 @@
 
 #include "runtime/serving/engine_internal.h"
 #include "runtime/serving/host_memory.h"
+#include "runtime/serving/job_draft.h"
 
 const char *sa2_finish_name(sa2_finish finish)
 {
@@ -206,9 +207,13 @@ sa2_status sa2_engine_submit_rows(sa2_engine *e, const sa2_request *request,
                                   const sa2_given_rows *given, sa2_request_id *id, sa2_error *err)
 {
     sa2_job *job = NULL;
+    sa2_job_draft draft = {.setting = &e->setting, .request = request, .given = given};
     pthread_mutex_lock(&e->submitting);
-    sa2_status st = sa2_job_create(&job, &e->setting, request, given, err);
+    sa2_status st = sa2_job_draft_make(&draft, err);
     pthread_mutex_unlock(&e->submitting);
+    if (st == SA2_OK)
+        st = sa2_job_create(&job, &draft, err);
+    sa2_job_draft_free(&draft);
     if (st == SA2_OK)
         st = sa2_desk_add(&e->desk, job, request->sampling.seed, request->deadline_ms, id, err);
     if (st != SA2_OK)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "runtime/serving/clock.h"
-#include "tokenizer/think.h"
+#include "runtime/serving/second_prompt.h"
 
 /* What one sequence, or one set of beams, says next. */
 typedef struct choice {
@@ -33,8 +33,7 @@ struct sa2_generator {
     sa2_job **thought; /* [max_sequences]: to start their second pass */
     int n_thought;
     sa2_bytes text; /* of one token */
-    sa2_bytes prefill;
-    sa2_ids prompt;
+    sa2_second_prompt second;
 };
 
 size_t sa2_generator_bytes(const sa2_generator_options *o)
@@ -74,8 +73,7 @@ void sa2_generator_destroy(sa2_generator *g)
     if (g == NULL)
         return;
     sa2_bytes_free(&g->text);
-    sa2_bytes_free(&g->prefill);
-    sa2_ids_free(&g->prompt);
+    sa2_second_prompt_free(&g->second);
 }
 
 void sa2_job_fail(sa2_job *job, sa2_status status, const sa2_error *err)
@@ -338,30 +336,19 @@ void sa2_generator_finish(sa2_generator *g, sa2_job *job, sa2_finish finish)
 /* The reasoning goes into a second prompt; the pages of what both have in common are found again. */
 static sa2_status open_answer(sa2_generator *g, sa2_job *job, sa2_error *err)
 {
-    const sa2_prompt_setting *setting = &g->options.prompt;
     sa2_sequence *sequence = &job->group.sequences[0];
     sa2_output *output = &job->outputs[0];
     sa2_output_record *reasoning = &output->record;
     bool closed = output->stop_string != NULL;
     if (!closed && reasoning->n < reasoning->room)
         reasoning->text[reasoning->n++] = '\n'; /* the tag stands on a line of its own */
-    sa2_bytes_clear(&g->prefill);
-    sa2_think_answer_prefill(setting->template, reasoning->text, reasoning->n, job->thinking.speak,
-                             &g->prefill);
-    sa2_ids_clear(&g->prompt);
-    sa2_ids_append_all(&g->prompt, sequence->ids, (size_t)job->group.n_prompt);
-    sa2_status st = sa2_bytes_status(&g->prefill, err);
-    if (st == SA2_OK)
-        st = sa2_prompt_open_turn(&g->prompt, setting, sa2_bytes_text(&g->prefill), err);
+    sa2_status st = sa2_second_prompt_make(&g->second, &g->options.prompt, job, err);
     if (st != SA2_OK)
         return st;
-    if (g->prompt.n >= (size_t)job->max_positions)
-        return sa2_fail(err, SA2_ERR_LIMIT, "think: the second prompt has %zu positions, %d fit",
-                        g->prompt.n, job->max_positions - 1);
     job->usage.completion_tokens += output->n_generated;
     job->usage.reasoning_tokens = output->n_generated;
-    memcpy(sequence->ids, g->prompt.data, g->prompt.n * sizeof *g->prompt.data);
-    sequence->n_ids = job->group.n_prompt = (int)g->prompt.n;
+    memcpy(sequence->ids, g->second.ids.data, g->second.ids.n * sizeof *g->second.ids.data);
+    sequence->n_ids = job->group.n_prompt = (int)g->second.ids.n;
     job->rules.spoken = job->thinking.speak;
     if (job->rules.max_tokens > job->max_positions - sequence->n_ids)
         job->rules.max_tokens = job->max_positions - sequence->n_ids;

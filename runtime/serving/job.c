@@ -78,6 +78,19 @@ static void lay_stops(layout *l, sa2_job *job, const sa2_job_draft *d)
     job->rules.stop = (sa2_stop_strings){strings, (int)request->n_stop, request->include_stop};
 }
 
+static void lay_tool_names(layout *l, sa2_job *job, const sa2_job_draft *d)
+{
+    const sa2_tool_names *tools = &d->tools;
+    const char **names = take(l, tools->n, sizeof *names);
+    for (size_t i = 0; i < tools->n; i++) {
+        const char *name = copy(l, tools->names[i], strlen(tools->names[i]) + 1, 1);
+        if (names != NULL)
+            names[i] = name;
+    }
+    job->rules.tool_names = tools->names != NULL ? names : NULL;
+    job->rules.n_tool_names = tools->n;
+}
+
 static void lay_beams(layout *l, sa2_job *job, const sa2_job_draft *d)
 {
     if (d->request->beam.n_beams <= 1)
@@ -138,6 +151,7 @@ static void lay_out(layout *l, sa2_job *job, const sa2_job_draft *d)
     }
     lay_sampling(l, job, d->request);
     lay_stops(l, job, d);
+    lay_tool_names(l, job, d);
     lay_beams(l, job, d);
     job->audio = take(l, d->n_clips, sizeof *job->audio);
     job->clips = take(l, d->n_clips, sizeof *job->clips);
@@ -163,7 +177,8 @@ static void fill_rules(sa2_job *job, const sa2_job_draft *d)
     rules->keep_special = request->keep_special;
     rules->one_tool_call = request->one_tool_call;
     rules->tell_tokens = job->log.room.tokens > 0;
-    job->thinking = (sa2_job_thinking){.now = request->think, .speak = request->speak};
+    job->thinking =
+        (sa2_job_thinking){.now = request->think, .speak = request->speak, .answer = d->max_answer};
     if (!request->think)
         return;
     static const char *const end_of_thought[] = {"</think>"};
@@ -273,7 +288,7 @@ static sa2_status fill(sa2_job *job, const sa2_job_draft *d, sa2_error *err)
 /* ---- a job ---- */
 
 /* Memory that is counted, then taken. */
-static sa2_status make(sa2_job **job, const sa2_job_draft *d, sa2_error *err)
+sa2_status sa2_job_create(sa2_job **job, const sa2_job_draft *d, sa2_error *err)
 {
     layout l = {0};
     sa2_job measured = {0};
@@ -304,17 +319,6 @@ static sa2_status make(sa2_job **job, const sa2_job_draft *d, sa2_error *err)
         sa2_job_destroy(made);
     else
         *job = made;
-    return st;
-}
-
-sa2_status sa2_job_create(sa2_job **job, const sa2_job_setting *setting, const sa2_request *request,
-                          const sa2_given_rows *given, sa2_error *err)
-{
-    sa2_job_draft draft = {.setting = setting, .request = request, .given = given};
-    sa2_status st = sa2_job_draft_make(&draft, err);
-    if (st == SA2_OK)
-        st = make(job, &draft, err);
-    sa2_job_draft_free(&draft);
     return st;
 }
 

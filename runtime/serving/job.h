@@ -1,6 +1,6 @@
 /* job.h - a request inside the engine: its own copy of all it needs, until its last event is released.
  *
- * Everything that can be refused is refused here, on the caller's thread, before the request is queued.
+ * Everything that can be refused is refused before there is a job (job_draft.h), but for its memory and its samples.
  */
 #ifndef SA2_RUNTIME_SERVING_JOB_H
 #define SA2_RUNTIME_SERVING_JOB_H
@@ -22,6 +22,7 @@ typedef struct sa2_job_thinking {
     bool now; /* the first pass */
     sa2_output_rules rules;
     bool speak; /* the answer to come is spoken */
+    int answer; /* positions kept for it */
 } sa2_job_thinking;
 
 typedef struct sa2_job_beams {
@@ -92,9 +93,11 @@ typedef struct sa2_given_rows {
     int n;
 } sa2_given_rows;
 
-/* `given` may be NULL. Errors: as sa2_engine_submit(). */
-sa2_status sa2_job_create(sa2_job **job, const sa2_job_setting *setting, const sa2_request *request,
-                          const sa2_given_rows *given, sa2_error *err);
+struct sa2_job_draft;
+
+/* The job of a draft that was made; the draft may go. Errors: SA2_ERR_LIMIT, SA2_ERR_NOMEM no memory for it;
+ * SA2_ERR_FORMAT a sample that is no number. */
+sa2_status sa2_job_create(sa2_job **job, const struct sa2_job_draft *draft, sa2_error *err);
 void sa2_job_destroy(sa2_job *job); /* NULL is fine */
 
 #endif

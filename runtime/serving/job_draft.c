@@ -70,6 +70,7 @@ static sa2_status plan_lengths(sa2_job_draft *d, sa2_error *err)
         d->max_thinking = request->max_thinking_tokens > 0 && request->max_thinking_tokens < left
                               ? request->max_thinking_tokens
                               : left;
+        d->max_answer = answer;
         d->max_positions = room + (int)n_prompt;
     } else {
         d->max_positions = (int)n_prompt + d->max_tokens;
@@ -119,6 +120,8 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
                                     err);
     if (st == SA2_OK)
         st = sa2_prompt_make(&d->prompt, &s->prompt, request, &d->sounds, err);
+    if (st == SA2_OK && request->chat != NULL)
+        st = sa2_tool_names_read(&d->tools, request->chat->tools, err);
     if (st != SA2_OK)
         return st;
     d->n_outputs = request->n > 1 ? request->n : 1;
@@ -135,6 +138,7 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
 
 void sa2_job_draft_free(sa2_job_draft *d)
 {
+    sa2_tool_names_free(&d->tools);
     sa2_prompt_free(&d->prompt);
     sa2_sound_list_destroy(&d->sounds);
 }

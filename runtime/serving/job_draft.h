@@ -4,6 +4,7 @@
 #define SA2_RUNTIME_SERVING_JOB_DRAFT_H
 
 #include "runtime/serving/job.h"
+#include "runtime/serving/tool_names.h"
 
 typedef struct sa2_job_draft {
     const sa2_job_setting *setting;
@@ -11,9 +12,11 @@ typedef struct sa2_job_draft {
     const sa2_given_rows *given; /* or NULL */
     sa2_sound_list sounds;
     sa2_prompt prompt;
+    sa2_tool_names tools;
     int n_sequences, n_outputs;
     int max_tokens;   /* of an answer */
     int max_thinking; /* of the first pass; 0: there is none */
+    int max_answer;   /* what is kept for the second one */
     int max_positions;
     int n_audio_positions; /* rows of sound and their brackets */
     size_t n_clips;

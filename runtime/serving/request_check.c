@@ -71,6 +71,8 @@ sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limit
     int beams = request->beam.n_beams;
     expect(&r, request->n >= 0 && request->n <= most, "n", "0 to max_num_seqs", request->n);
     expect(&r, request->max_tokens >= 0, "max_tokens", "0 or more", request->max_tokens);
+    expect(&r, request->max_tokens == 0 || request->sampling.min_tokens <= request->max_tokens,
+           "sampling.min_tokens", "at most max_tokens", request->sampling.min_tokens);
     expect(&r, request->max_thinking_tokens >= 0, "max_thinking_tokens", "0 or more",
            request->max_thinking_tokens);
     expect(&r, request->deadline_ms >= 0, "deadline_ms", "0 or more", request->deadline_ms);
