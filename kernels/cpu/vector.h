@@ -19,7 +19,7 @@
  *   v_split(v, &n)                   m and n with v = m * 2^n and 1 <= m < 2, of a normal v above 0
  *   v_abs(v), v_copysign(v, sign)
  *   v_less(a, b), v_select(m, a, b)  a where m, else b
- *   v_all(m)                         are all lanes set?
+ *   v_all(m), v_bits(m)              are all lanes set? Bit i: is lane i?
  *   v_sum(v), v_largest(v)           over the lanes, in one order; v_largest: v without NaN
  */
 #ifndef SA2_KERNELS_CPU_VECTOR_H

@@ -174,6 +174,11 @@ static inline bool v_all(vm m)
     return _mm256_movemask_ps(m) == 0xff;
 }
 
+static inline uint32_t v_bits(vm m)
+{
+    return (uint32_t)_mm256_movemask_ps(m);
+}
+
 static inline float v_sum(vf v)
 {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

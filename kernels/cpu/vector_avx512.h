@@ -157,6 +157,11 @@ static inline bool v_all(vm m)
     return m == 0xffff;
 }
 
+static inline uint32_t v_bits(vm m)
+{
+    return m;
+}
+
 static inline float v_sum(vf v)
 {
     return _mm512_reduce_add_ps(v);

@@ -158,6 +158,11 @@ static inline bool v_all(vm m)
     return (m[0] & m[1] & m[2] & m[3]) != 0;
 }
 
+static inline uint32_t v_bits(vm m)
+{
+    return (m[0] & 1u) | (m[1] & 2u) | (m[2] & 4u) | (m[3] & 8u);
+}
+
 static inline float v_sum(vf v)
 {
     return (v[0] + v[2]) + (v[1] + v[3]);

@@ -192,27 +192,28 @@ static sa2_status rank_row(sa2_beam *b, int i, const float *logits, sa2_sampler_
                            sa2_error *err)
 {
     sa2_logits row;
-    int n = b->params.n_tokens;
-    float *logprobs = work->logits;
-    sa2_status st = sa2_logits_init(&row, logits, n, work, err);
+    sa2_status st = sa2_logits_init(&row, logits, b->params.n_tokens, work, err);
     if (st != SA2_OK)
         return st;
     double whole = sa2_logprobs_whole(&row);
-    for (int k = 0; k < n; k++)
-        logprobs[k] = (float)(logits[k] - whole);
+    for (int k = 0; k < row.n; k++)
+        row.z[k] = (float)(row.z[k] - whole);
     if (b->params.rule == SA2_BEAM_HF)
-        process(b, i, logprobs);
-    st = sa2_logits_init(&row, logprobs, n, work, err);
+        process(b, i, row.z);
+    for (int k = 0; k < row.n_blocks; k++)
+        sa2_logits_renew_block(&row, k);
+    st = sa2_logits_renew(&row, err);
     if (st != SA2_OK)
         return st;
 
     b->row.n = 0;
-    int found = sa2_logits_list(&row, sa2_logits_kth(&row, b->row.most));
+    float above = sa2_logits_below(sa2_logits_kth(&row, b->row.most));
+    int found = sa2_logits_list(&row, above, INFINITY);
     for (int k = 0; k < found; k++)
         sa2_beam_ranking_add(&b->row,
                              (sa2_beam_candidate){b->scores[i] + work->values[k], i, work->ids[k]});
     for (int k = 0; b->row.n < b->row.most; k++)
-        if (logprobs[k] == -INFINITY)
+        if (row.z[k] == -INFINITY)
             sa2_beam_ranking_add(&b->row, (sa2_beam_candidate){-INFINITY, i, k});
     sa2_beam_ranking_sort(&b->row);
     return SA2_OK;

@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <math.h>
 
-static const float NATURAL = 1.44269504f; /* the scale (logits.h) of temperature 1: 1 / ln 2 */
+#include "runtime/decoder/logits_set.h"
+
+static const float NATURAL = 1.44269504f; /* the scale (logits_set.h) of temperature 1: 1 / ln 2 */
 
 /* Finds a place for a token among the n best so far, of at most n_most; ids come rising. Returns n. */
 static int insert(sa2_logprob *top, int n, int n_most, sa2_logprob token)
@@ -20,9 +22,10 @@ static int insert(sa2_logprob *top, int n, int n_most, sa2_logprob token)
     return n;
 }
 
-double sa2_logprobs_whole(const sa2_logits *row)
+double sa2_logprobs_whole(sa2_logits *row)
 {
-    return row->max + log(sa2_logits_mass(row, NATURAL));
+    sa2_logits_weigh(row, NATURAL, -INFINITY);
+    return row->max + log(row->mass);
 }
 
 sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
@@ -40,8 +43,9 @@ sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
     if (n_top == 0)
         return SA2_OK;
 
-    /* The list of logits.h has rising ids, so that equal ones are found in order. */
-    int found = sa2_logits_list(&row, sa2_logits_kth(&row, n_top)), n = 0;
+    /* The list has rising ids, so that equal ones are found in order. */
+    float above = sa2_logits_below(sa2_logits_kth(&row, n_top));
+    int found = sa2_logits_list(&row, above, INFINITY), n = 0;
     for (int i = 0; i < found; i++)
         n = insert(top, n, n_top, (sa2_logprob){work->ids[i], work->values[i]});
     for (int32_t id = 0; n < n_top; id++)

@@ -20,7 +20,7 @@ sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
                         sa2_logprob *chosen_logprob, sa2_logprob *top, int n_top,
                         sa2_sampler_work *work, sa2_error *err);
 
-/* ln of the sum of e^z over the row: what a logit exceeds its log-probability by. */
-double sa2_logprobs_whole(const sa2_logits *row);
+/* ln of the sum of e^z over the row: what a logit exceeds its log-probability by. Weighs the row. */
+double sa2_logprobs_whole(sa2_logits *row);
 
 #endif

@@ -5,9 +5,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/decoder/logits_set.h"
 #include "runtime/decoder/philox.h"
 
-enum { WORD = 64, RING = SA2_SAMPLING_MAX_BAD_WORD_TOKENS };
+enum {
+    WORD = SA2_ROW_BLOCK, /* bits of one of `seen`: for the tokens of a block */
+    RING = SA2_SAMPLING_MAX_BAD_WORD_TOKENS
+};
 
 static const float COLDEST = 0.01f; /* of mode vllm, where nothing is greedy: _MAX_TEMP there */
 
@@ -71,26 +75,8 @@ void sa2_sampler_accept(sa2_sampler *sampler, int32_t token)
 
 /* ---- what changes logits ---- */
 
-static bool has_penalty(const sa2_sampling_params *p)
+static void keep_allowed(float *z, const float *logits, int n, sa2_token_list allowed)
 {
-    return p->repetition_penalty != 1.0f || p->frequency_penalty != 0.0f ||
-           p->presence_penalty != 0.0f;
-}
-
-static bool changes_logits(const sa2_sampler *sampler)
-{
-    const sa2_sampling_params *p = sampler->params;
-    return p->round_to_bf16 || p->allowed.n > 0 || p->n_bad_words > 0 || p->n_logit_bias > 0 ||
-           (p->stop.n > 0 && sampler->n_generated < p->min_tokens) || has_penalty(p);
-}
-
-static void copy_allowed(float *restrict z, const float *restrict logits, int n,
-                         sa2_token_list allowed)
-{
-    if (allowed.n == 0) {
-        memcpy(z, logits, (size_t)n * sizeof(float));
-        return;
-    }
     for (int i = 0; i < n; i++)
         z[i] = -INFINITY;
     for (int i = 0; i < allowed.n; i++)
@@ -122,62 +108,83 @@ static bool is_begun(const sa2_sampler *sampler, sa2_token_list word)
     return true;
 }
 
-static void mask(float *z, const sa2_sampler *sampler)
+static void add(sa2_logits *row, int32_t id, float bias)
+{
+    row->z[id] += bias;
+    sa2_logits_renew_block(row, id / SA2_ROW_BLOCK);
+}
+
+static void mask_and_bias(sa2_logits *row, const sa2_sampler *sampler)
 {
     const sa2_sampling_params *p = sampler->params;
     for (int i = 0; i < p->n_bad_words; i++)
         if (is_begun(sampler, p->bad_words[i]))
-            z[p->bad_words[i].ids[p->bad_words[i].n - 1]] = -INFINITY;
+            add(row, p->bad_words[i].ids[p->bad_words[i].n - 1], -INFINITY);
     for (int i = 0; i < p->stop.n && sampler->n_generated < p->min_tokens; i++)
-        z[p->stop.ids[i]] = -INFINITY;
+        add(row, p->stop.ids[i], -INFINITY);
+    for (int i = 0; i < p->n_logit_bias; i++)
+        add(row, p->logit_bias[i].id, p->logit_bias[i].bias);
 }
 
-static void punish(float *z, const sa2_sampler *sampler)
+static void punish_repetition(float *z, const sa2_sampler *sampler, int block, float penalty)
 {
-    const sa2_sampling_params *p = sampler->params;
-    size_t words = seen_words(sampler->n_tokens);
-    for (size_t w = 0; w < words; w++) {
-        for (uint64_t seen = sampler->seen[w]; seen != 0; seen &= seen - 1) {
-            size_t i = w * WORD + (size_t)__builtin_ctzll(seen);
-            z[i] = z[i] < 0.0f ? z[i] * p->repetition_penalty : z[i] / p->repetition_penalty;
-            if (sampler->counts[i] > 0) {
-                z[i] -= p->frequency_penalty * (float)sampler->counts[i];
-                z[i] -= p->presence_penalty;
-            }
-        }
+    for (uint64_t seen = sampler->seen[block]; seen != 0; seen &= seen - 1) {
+        int i = block * WORD + __builtin_ctzll(seen);
+        float lower = z[i] * penalty, nearer = z[i] / penalty; /* of a logit below 0, and above */
+        z[i] = z[i] < 0.0f ? lower : nearer;
     }
 }
 
-/* The row that tokens are chosen from: the caller's where nothing changes it, which is read first
- * in any case, so that a bad logit is found although a mask would hide it. */
-static sa2_status adjusted(sa2_logits *row, const sa2_sampler *sampler, const float *logits,
-                           sa2_sampler_work *work, sa2_error *err)
+static void punish_count(float *z, const sa2_sampler *sampler, int block, float frequency,
+                         float presence)
+{
+    for (uint64_t seen = sampler->seen[block]; seen != 0; seen &= seen - 1) {
+        int i = block * WORD + __builtin_ctzll(seen);
+        if (sampler->counts[i] > 0)
+            z[i] -= frequency * (float)sampler->counts[i] + presence;
+    }
+}
+
+static void punish(sa2_logits *row, const sa2_sampler *sampler)
 {
     const sa2_sampling_params *p = sampler->params;
-    int n = sampler->n_tokens;
-    sa2_status st = sa2_logits_init(row, logits, n, work, err);
-    if (st != SA2_OK || !changes_logits(sampler))
+    bool repetition = p->repetition_penalty != 1.0f;
+    bool count = p->frequency_penalty != 0.0f || p->presence_penalty != 0.0f;
+    if (!repetition && !count)
+        return;
+    for (int b = 0; b < row->n_blocks; b++) {
+        if (repetition)
+            punish_repetition(row->z, sampler, b, p->repetition_penalty);
+        if (count)
+            punish_count(row->z, sampler, b, p->frequency_penalty, p->presence_penalty);
+    }
+    /* Apart from the writes: a vector load waits for a write to a part of it. */
+    for (int b = 0; b < row->n_blocks; b++)
+        if (sampler->seen[b] != 0)
+            sa2_logits_renew_block(row, b);
+}
+
+/* The row that tokens are chosen from. Every logit is read first, so that a bad one is found although
+ * a mask would hide it. */
+static sa2_status adjust(sa2_logits *row, const sa2_sampler *sampler, const float *logits,
+                         sa2_sampler_work *work, sa2_error *err)
+{
+    const sa2_sampling_params *p = sampler->params;
+    sa2_status st = sa2_logits_init(row, logits, sampler->n_tokens, work, err);
+    if (st != SA2_OK)
         return st;
-    float *z = work->logits;
-    copy_allowed(z, logits, n, p->allowed);
+    if (p->allowed.n > 0)
+        keep_allowed(row->z, logits, row->n, p->allowed);
     if (p->round_to_bf16)
-        round_to_bf16(z, n);
-    mask(z, sampler);
-    for (int i = 0; i < p->n_logit_bias; i++)
-        z[p->logit_bias[i].id] += p->logit_bias[i].bias;
-    if (has_penalty(p))
-        punish(z, sampler);
-    return sa2_logits_init(row, z, n, work, err);
+        round_to_bf16(row->z, row->n);
+    for (int b = 0; b < row->n_blocks && (p->allowed.n > 0 || p->round_to_bf16); b++)
+        sa2_logits_renew_block(row, b);
+    mask_and_bias(row, sampler);
+    punish(row, sampler);
+    return sa2_logits_renew(row, err);
 }
 
 /* ---- choosing ---- */
-
-/* What may be drawn: the work's list of n with its mass, or, with n = 0, the whole row. */
-typedef struct selection {
-    float scale;
-    int n;
-    double mass;
-} selection;
 
 /* 1 / (temperature ln 2). Both ends keep differences of logits numbers: 0 times infinity is none. */
 static float scale_of(const sa2_sampling_params *p)
@@ -189,62 +196,38 @@ static float scale_of(const sa2_sampling_params *p)
     return (float)fmin(fmax(scale, FLT_MIN), FLT_MAX);
 }
 
-/* Drops from the list what is below `least`, and sums up the rest. */
-static void finish(selection *s, sa2_sampler_work *work, float least)
+/* min-p and top-k are thresholds, the higher of which counts. Only top-p looks at mass, which is why its
+ * place in the order matters: mode hf has min-p after it, mode vllm before. */
+static sa2_logits_set select_tokens(sa2_logits *row, const sa2_sampling_params *p)
 {
-    int kept = 0;
-    s->mass = 0.0;
-    for (int i = 0; i < s->n; i++) {
-        if (work->values[i] < least)
-            continue;
-        s->mass += work->weights[i];
-        work->values[kept] = work->values[i];
-        work->weights[kept] = work->weights[i];
-        work->ids[kept++] = work->ids[i];
-    }
-    s->n = kept;
-}
-
-/* min-p and top-k are thresholds, and the lower one does not matter; only top-p looks at mass, which
- * is why its place in the order does: mode hf applies min-p after it. */
-static selection select_tokens(const sa2_logits *row, const sa2_sampling_params *p)
-{
-    selection s = {.scale = scale_of(p)};
-    bool late = p->mode == SA2_SAMPLING_HF && p->top_p < 1.0f;
-    float min_p = -INFINITY, least = -INFINITY;
+    float scale = scale_of(p), min_p = -INFINITY, above = -INFINITY;
     if (p->min_p > 0.0f)
-        min_p = row->max + log2f(p->min_p) / s.scale;
+        min_p = sa2_logits_below(row->max + log2f(p->min_p) / scale);
     if (p->top_k > 0)
-        least = sa2_logits_kth(row, p->top_k);
-    if (!late && min_p > least)
-        least = min_p;
-
-    if (least > -INFINITY) {
-        s.n = sa2_logits_gather(row, least, s.scale, &s.mass);
-        if (p->top_p < 1.0f)
-            s.n = sa2_logits_trim(row, s.n, p->top_p * s.mass);
-    } else if (p->top_p < 1.0f) {
-        s.n = sa2_logits_top_mass(row, s.scale, p->top_p);
-    }
-    finish(&s, row->work, late ? min_p : -INFINITY);
-    return s;
+        above = sa2_logits_below(sa2_logits_kth(row, p->top_k));
+    if (p->mode == SA2_SAMPLING_VLLM)
+        above = fmaxf(above, min_p);
+    sa2_logits_weigh(row, scale, above);
+    sa2_logits_set set = {.above = above};
+    if (p->top_p < 1.0f)
+        set = sa2_logits_top_share(row, p->top_p);
+    return set.above < min_p ? (sa2_logits_set){.above = min_p} : set;
 }
 
 sa2_status sa2_sampler_next(const sa2_sampler *sampler, const float *logits, sa2_sampler_work *work,
                             int32_t *token, sa2_error *err)
 {
     sa2_logits row;
-    sa2_status st = adjusted(&row, sampler, logits, work, err);
+    sa2_status st = adjust(&row, sampler, logits, work, err);
     if (st != SA2_OK)
         return st;
     if (sa2_sampling_is_greedy(sampler->params)) {
         *token = sa2_logits_argmax(&row);
         return SA2_OK;
     }
-    double u = sa2_philox_uniform(sampler->seed, sampler->choice, (uint64_t)sampler->n_generated);
-    selection s = select_tokens(&row, sampler->params);
-    *token =
-        s.n > 0 ? sa2_logits_draw(&row, s.n, s.mass, u) : sa2_logits_draw_any(&row, s.scale, u);
+    uint64_t step = (uint64_t)sampler->n_generated;
+    *token = sa2_logits_draw(&row, select_tokens(&row, sampler->params),
+                             sa2_philox_uniform(sampler->seed, sampler->choice, step));
     return SA2_OK;
 }
 
@@ -252,18 +235,14 @@ sa2_status sa2_sampler_probs(const sa2_sampler *sampler, const float *logits,
                              sa2_sampler_work *work, float *probs, sa2_error *err)
 {
     sa2_logits row;
-    sa2_status st = adjusted(&row, sampler, logits, work, err);
+    sa2_status st = adjust(&row, sampler, logits, work, err);
     if (st != SA2_OK)
         return st;
-    memset(probs, 0, (size_t)row.n * sizeof(float));
     if (sa2_sampling_is_greedy(sampler->params)) {
+        memset(probs, 0, (size_t)row.n * sizeof(float));
         probs[sa2_logits_argmax(&row)] = 1.0f;
         return SA2_OK;
     }
-    selection s = select_tokens(&row, sampler->params);
-    if (s.n == 0) /* everything that is not masked */
-        s.n = sa2_logits_gather(&row, -INFINITY, s.scale, &s.mass);
-    for (int i = 0; i < s.n; i++)
-        probs[work->ids[i]] = (float)(work->weights[i] / s.mass);
+    sa2_logits_probs(&row, select_tokens(&row, sampler->params), probs);
     return SA2_OK;
 }
