@@ -4,6 +4,7 @@
 #define SA2_RUNTIME_VOCABULARY_H
 
 #include "kernels/base/status.h"
+#include "loader/vocab_file.h"
 #include "tokenizer/special.h"
 #include "tokenizer/tokenizer.h"
 
@@ -14,6 +15,9 @@ typedef struct sa2_vocabulary {
 
 /* Errors, added to the report: SA2_ERR_IO, SA2_ERR_FORMAT with a line for each mistake. */
 sa2_status sa2_vocabulary_open(sa2_vocabulary *vocabulary, const char *folder, sa2_error *err);
+/* From entries that are there already; they may go afterwards. */
+sa2_status sa2_vocabulary_of(sa2_vocabulary *vocabulary, const sa2_vocab_file *file,
+                             sa2_error *err);
 void sa2_vocabulary_close(sa2_vocabulary *vocabulary);
 
 #endif

@@ -21,6 +21,7 @@ static const command commands[] = {
     {"doctor", sa2_command_doctor, "what this machine can do, and the limits of input"},
     {"make-checkpoint", sa2_command_make_checkpoint, "write a synthetic checkpoint"},
     {"check", sa2_command_check, "run golden cases against this build"},
+    {"bench", sa2_command_bench, "measure kernels, parts and generation"},
 };
 
 static void print_commands(FILE *out)

@@ -1,0 +1,59 @@
+#include "bench/bench_model.h"
+
+#include "loader/synthetic.h"
+#include "loader/synthetic_vocab.h"
+#include "runtime/vocabulary.h"
+#include "tools/terminal.h"
+
+static void show(void *context, const char *what, size_t done, size_t total)
+{
+    (void)what;
+    sa2_progress_show(context, (double)done, (double)total);
+}
+
+static sa2_status make(sa2_model *model, sa2_backend *backend,
+                       const sa2_bench_model_options *options,
+                       const sa2_model_options *model_options, sa2_error *err)
+{
+    sa2_preset preset;
+    sa2_tensor_map *map = NULL;
+    sa2_vocabulary vocabulary = {0};
+    sa2_vocab_file words = {0};
+    sa2_status st = sa2_preset_find(&preset, options->preset, err);
+    if (st != SA2_OK)
+        return st;
+    if (options->layers > 0)
+        preset.config.decoder.layers = options->layers;
+    if (options->blocks > 0)
+        preset.config.encoder.blocks = options->blocks;
+    st = sa2_synthetic_map(&map, &preset, 0, err);
+    if (st == SA2_OK)
+        st = sa2_synthetic_vocab(&words, &preset, err);
+    if (st == SA2_OK)
+        st = sa2_vocabulary_of(&vocabulary, &words, err);
+    if (st == SA2_OK) {
+        sa2_tensor_map_set_threads(map, sa2_backend_threads(backend));
+        st = sa2_model_from_map(model, backend, &preset.config, map,
+                                sa2_tokenizer_n_ids(vocabulary.tokenizer), model_options, err);
+    }
+    if (st == SA2_OK) {
+        model->tokenizer = vocabulary.tokenizer;
+        model->special = vocabulary.special;
+    } else {
+        sa2_vocabulary_close(&vocabulary);
+    }
+    sa2_vocab_file_destroy(&words);
+    sa2_tensor_map_destroy(map);
+    return st;
+}
+
+sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,
+                                const sa2_bench_model_options *options, sa2_error *err)
+{
+    sa2_progress progress = {.what = "loading", .unit = "B"};
+    const sa2_model_options model_options = {
+        .parts = options->parts, .progress = show, .context = &progress};
+    if (options->folder != NULL)
+        return sa2_model_open(model, backend, options->folder, &model_options, err);
+    return make(model, backend, options, &model_options, err);
+}

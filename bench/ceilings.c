@@ -1,0 +1,265 @@
+#include "bench/ceilings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/product_dnnl.h"
+#include "kernels/cpu/threads.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { READ_BYTES = 1 << 30, STREAMS = 4, LINE = 64 };
+
+/* ---- reading ---- */
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static double read_avx512(const char *bytes, size_t n)
+{
+    __m512i sum[STREAMS];
+    size_t part = n / STREAMS / LINE * LINE;
+    for (int s = 0; s < STREAMS; s++)
+        sum[s] = _mm512_setzero_si512();
+    for (size_t o = 0; o < part; o += LINE)
+        for (int s = 0; s < STREAMS; s++)
+            sum[s] = _mm512_add_epi64(sum[s], _mm512_load_si512(bytes + (size_t)s * part + o));
+    for (int s = 1; s < STREAMS; s++)
+        sum[0] = _mm512_add_epi64(sum[0], sum[s]);
+    return (double)_mm512_reduce_add_epi64(sum[0]);
+}
+#endif
+
+static double read_plain(const char *bytes, size_t n)
+{
+    uint64_t sum[8] = {0};
+    for (size_t o = 0; o + LINE <= n; o += LINE) {
+        uint64_t line[8];
+        memcpy(line, bytes + o, LINE);
+        for (int i = 0; i < 8; i++)
+            sum[i] += line[i];
+    }
+    return (double)(sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7]);
+}
+
+static double read_bytes(const char *bytes, size_t n)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return read_avx512(bytes, n);
+#endif
+    return read_plain(bytes, n);
+}
+
+/* ---- arithmetic in registers ---- */
+
+enum { ROUNDS = 4000000, CHAINS = 10 };
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static double fma_avx512(void)
+{
+    __m512 a = _mm512_set1_ps(0.999999f), b = _mm512_set1_ps(1e-7f), c[CHAINS];
+    for (int k = 0; k < CHAINS; k++)
+        c[k] = _mm512_set1_ps((float)k);
+    for (int r = 0; r < ROUNDS; r++)
+        for (int k = 0; k < CHAINS; k++)
+            c[k] = _mm512_fmadd_ps(c[k], a, b);
+    for (int k = 1; k < CHAINS; k++)
+        c[0] = _mm512_add_ps(c[0], c[k]);
+    return (double)_mm512_reduce_add_ps(c[0]);
+}
+
+__attribute__((target("avx2,fma"))) static double fma_avx2(void)
+{
+    __m256 a = _mm256_set1_ps(0.999999f), b = _mm256_set1_ps(1e-7f), c[CHAINS];
+    for (int k = 0; k < CHAINS; k++)
+        c[k] = _mm256_set1_ps((float)k);
+    for (int r = 0; r < ROUNDS; r++)
+        for (int k = 0; k < CHAINS; k++)
+            c[k] = _mm256_fmadd_ps(c[k], a, b);
+    float sum[8];
+    for (int k = 1; k < CHAINS; k++)
+        c[0] = _mm256_add_ps(c[0], c[k]);
+    _mm256_storeu_ps(sum, c[0]);
+    return (double)(sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7]);
+}
+
+__attribute__((target("avx512f,avx512bf16"))) static double dot_avx512bf16(void)
+{
+    __m512i a = _mm512_set1_epi16(0x3000), b = _mm512_set1_epi16(0x3f00);
+    __m512 c[CHAINS];
+    for (int k = 0; k < CHAINS; k++)
+        c[k] = _mm512_setzero_ps();
+    for (int r = 0; r < ROUNDS; r++)
+        for (int k = 0; k < CHAINS; k++)
+            c[k] = _mm512_dpbf16_ps(c[k], (__m512bh)a, (__m512bh)b);
+    for (int k = 1; k < CHAINS; k++)
+        c[0] = _mm512_add_ps(c[0], c[k]);
+    return (double)_mm512_reduce_add_ps(c[0]);
+}
+
+enum { TILE_ROUNDS = 1000000 };
+
+__attribute__((target("amx-tile,amx-bf16"))) static double tiles_amx(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    static const uint16_t zeros[16 * 32];
+    float out[16 * 16];
+    for (int t = 0; t < 8; t++) {
+        config.row_bytes[t] = 64;
+        config.rows[t] = 16;
+    }
+    _tile_loadconfig(&config);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, zeros, 64);
+    _tile_loadd(5, zeros, 64);
+    _tile_loadd(6, zeros, 64);
+    _tile_loadd(7, zeros, 64);
+    for (int r = 0; r < TILE_ROUNDS; r++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, out, 64);
+    _tile_release();
+    return (double)out[0];
+}
+#endif
+
+typedef struct peak {
+    double (*work)(void); /* NULL: this machine has no vectors that are known here */
+    double flops;         /* of one call */
+} peak;
+
+static peak peak_f32(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return (peak){fma_avx512, 2.0 * 16 * CHAINS * ROUNDS};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return (peak){fma_avx2, 2.0 * 8 * CHAINS * ROUNDS};
+#endif
+    return (peak){0};
+}
+
+/* What the instruction set in use multiplies bf16 with. */
+static peak peak_bf16(const char *isa)
+{
+#if defined(__x86_64__)
+    if (strcmp(isa, "amx") == 0)
+        return (peak){tiles_amx, 2.0 * 16 * 16 * 32 * 4 * TILE_ROUNDS};
+    if (strcmp(isa, "avx512bf16") == 0)
+        return (peak){dot_avx512bf16, 2.0 * 32 * CHAINS * ROUNDS};
+#endif
+    (void)isa;
+    return peak_f32();
+}
+
+/* ---- running them ---- */
+
+enum { MAX_THREADS = 256 };
+
+typedef struct probe {
+    sa2_threads *threads;
+    const char *bytes; /* [READ_BYTES] */
+    peak peak;
+    double sink[MAX_THREADS]; /* keeps the compiler from dropping the work */
+} probe;
+
+static void read_part(void *context, int i, int thread)
+{
+    probe *p = context;
+    size_t part = READ_BYTES / (size_t)sa2_threads_count(p->threads) / 4096 * 4096;
+    (void)thread;
+    p->sink[i] = read_bytes(p->bytes + (size_t)i * part, part);
+}
+
+static void run_peak(void *context, int i, int thread)
+{
+    probe *p = context;
+    (void)thread;
+    p->sink[i] = p->peak.work();
+}
+
+static void all_read(void *context, int turn)
+{
+    probe *p = context;
+    (void)turn;
+    sa2_threads_run(p->threads, sa2_threads_count(p->threads), read_part, p);
+}
+
+static void all_compute(void *context, int turn)
+{
+    probe *p = context;
+    (void)turn;
+    sa2_threads_run(p->threads, sa2_threads_count(p->threads), run_peak, p);
+}
+
+static sa2_status open_probe(probe *p, const sa2_bench *bench, sa2_arena *arena, sa2_error *err)
+{
+    *p = (probe){0};
+    sa2_status st = sa2_threads_create(&p->threads, sa2_backend_threads(bench->backend), err);
+    if (st == SA2_OK && arena != NULL)
+        st = sa2_arena_create(arena, READ_BYTES, err);
+    if (st == SA2_OK && arena != NULL) {
+        memset(arena->base, 1, READ_BYTES); /* pages that exist */
+        p->bytes = (const char *)arena->base;
+    }
+    return st;
+}
+
+double sa2_ceilings_read(const sa2_bench *bench)
+{
+    probe p;
+    sa2_arena arena = {0};
+    double rate = 0.0;
+    if (open_probe(&p, bench, &arena, NULL) == SA2_OK)
+        rate = READ_BYTES / sa2_bench_time(bench, all_read, &p).p50;
+    sa2_arena_destroy(&arena);
+    sa2_threads_destroy(p.threads);
+    return rate;
+}
+
+static void print_ceiling(const sa2_bench *bench, const char *name, double value, const char *unit)
+{
+    if (value > 0.0)
+        sa2_bench_print(bench,
+                        &(sa2_bench_row){
+                            .bench = "ceiling", .name = name, .value = 1e-9 * value, .unit = unit});
+}
+
+sa2_status sa2_ceilings_measure(sa2_bench *bench, sa2_error *err)
+{
+    probe p;
+    sa2_bench quick = *bench;
+    quick.seconds = 0.3;
+    bench->read_bytes = sa2_ceilings_read(&quick);
+    sa2_status st = open_probe(&p, bench, NULL, err);
+    if (st != SA2_OK)
+        return st;
+    double n = sa2_threads_count(p.threads);
+    p.peak = peak_f32();
+    if (p.peak.work != NULL)
+        bench->f32_flops = n * p.peak.flops / sa2_bench_time(&quick, all_compute, &p).p50;
+    p.peak = peak_bf16(sa2_backend_isa(bench->backend));
+    if (p.peak.work != NULL)
+        bench->bf16_flops = n * p.peak.flops / sa2_bench_time(&quick, all_compute, &p).p50;
+    sa2_threads_destroy(p.threads);
+    bench->f32_product = sa2_dnnl_product(&quick, SA2_F32);
+    bench->bf16_product = sa2_dnnl_product(&quick, SA2_BF16);
+
+    print_ceiling(bench, "read", bench->read_bytes, "GB/s");
+    print_ceiling(bench, "f32 in registers", bench->f32_flops, "GFLOP/s");
+    print_ceiling(bench, "bf16 in registers", bench->bf16_flops, "GFLOP/s");
+    print_ceiling(bench, "oneDNN f32 product 2048^3", bench->f32_product, "GFLOP/s");
+    print_ceiling(bench, "oneDNN bf16 product 2048^3", bench->bf16_product, "GFLOP/s");
+    return SA2_OK;
+}

@@ -1,0 +1,130 @@
+#include "bench/decoder_bench.h"
+
+#include <stdlib.h>
+
+enum { PAGE = 64 };
+
+static sa2_kv_cache_view view_of(const sa2_decoder_bench *b, int n_pages)
+{
+    const sa2_decoder_config *c = &b->model->config.decoder;
+    return (sa2_kv_cache_view){.n_pages = n_pages,
+                               .page_size = PAGE,
+                               .kv_heads = c->kv_heads,
+                               .head_dim = c->head_dim,
+                               .dtype = b->dtype};
+}
+
+static sa2_tensor ids(sa2_decoder_bench *b, int64_t n)
+{
+    return sa2_tensor_1d(sa2_arena_take(&b->arena, (size_t)n * sizeof(int32_t)), SA2_I32, n);
+}
+
+static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int n, int n_pages, sa2_error *err)
+{
+    const sa2_decoder_config *c = &b->model->config.decoder;
+    sa2_kv_cache_view view = view_of(b, n_pages);
+    size_t layer = sa2_arena_round((size_t)n_pages * sa2_kv_page_bytes(b->stream, &view));
+    size_t logits = (size_t)n * (size_t)c->vocab * sizeof(float);
+    size_t lists = (size_t)(2 * rows + n) * sizeof(int32_t) + 16 * SA2_ARENA_ALIGN;
+    sa2_status st = sa2_arena_create(&b->arena,
+                                     (size_t)c->layers * layer + logits + lists +
+                                         sa2_decoder_work_bytes(c, b->dtype, rows, n),
+                                     err);
+    for (int i = 0; st == SA2_OK && i < c->layers; i++) {
+        b->kv[i] = view;
+        b->kv[i].pages = sa2_arena_take(&b->arena, layer);
+    }
+    return st;
+}
+
+sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, sa2_dtype dtype,
+                                  int n, int rows, int context, sa2_error *err)
+{
+    const sa2_decoder_config *c = &model->config.decoder;
+    int max_pages = (context + rows + PAGE - 1) / PAGE, all = n * rows;
+    *b = (sa2_decoder_bench){.model = model, .dtype = dtype};
+    b->kv = calloc((size_t)c->layers, sizeof *b->kv);
+    b->block_table = calloc((size_t)(n * max_pages), sizeof(int32_t));
+    b->offsets = calloc((size_t)n + 1, sizeof(int32_t));
+    b->first = calloc((size_t)n, sizeof(int32_t));
+    if (b->kv == NULL || b->block_table == NULL || b->offsets == NULL || b->first == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "bench: no memory");
+    sa2_status st = sa2_stream_create(
+        &b->stream, model->backend,
+        sa2_attention_scratch_bytes(all, c->heads, c->head_dim, context + rows), err);
+    if (st == SA2_OK)
+        st = reserve(b, all, n, n * max_pages, err);
+    if (st != SA2_OK)
+        return st;
+    for (int i = 0; i < n * max_pages; i++)
+        b->block_table[i] = i;
+    b->batch = (sa2_decoder_batch){
+        .ids = ids(b, all),
+        .positions = ids(b, all),
+        .where = {.rows = {n, b->offsets},
+                  .first_position = b->first,
+                  .block_table = b->block_table,
+                  .max_pages = max_pages},
+        .logits_rows = ids(b, n),
+        .kv = b->kv,
+    };
+    b->logits = sa2_tensor_2d(NULL, SA2_F32, n, c->vocab);
+    b->logits.data = sa2_arena_take(&b->arena, sa2_tensor_bytes(&b->logits));
+    for (int i = 0; i < n; i++) {
+        b->offsets[i + 1] = (i + 1) * rows;
+        b->first[i] = context;
+        ((int32_t *)b->batch.logits_rows.data)[i] = (i + 1) * rows - 1;
+        for (int r = 0; r < rows; r++) {
+            ((int32_t *)b->batch.ids.data)[i * rows + r] = (i * 37 + r * 11) % model->n_token_rows;
+            ((int32_t *)b->batch.positions.data)[i * rows + r] = context + r;
+        }
+    }
+    return SA2_OK;
+}
+
+void sa2_decoder_bench_close(sa2_decoder_bench *b)
+{
+    sa2_stream_destroy(b->stream);
+    sa2_arena_destroy(&b->arena);
+    free(b->kv);
+    free(b->block_table);
+    free(b->offsets);
+    free(b->first);
+    *b = (sa2_decoder_bench){0};
+}
+
+sa2_status sa2_decoder_bench_step(sa2_decoder_bench *b, sa2_error *err)
+{
+    sa2_status st = sa2_decoder_forward(b->stream, &b->model->decoder, b->dtype, &b->arena,
+                                        b->logits, (sa2_tensor){0}, &b->batch, err);
+    sa2_status finished = sa2_stream_finish(b->stream, st == SA2_OK ? err : NULL);
+    return st != SA2_OK ? st : finished;
+}
+
+/* Parameters of the products of one layer. */
+static double layer_parameters(const sa2_decoder_config *c)
+{
+    double hidden = c->hidden, q = (double)c->heads * c->head_dim,
+           kv = (double)c->kv_heads * c->head_dim;
+    return hidden * (q + 2 * kv) + q * hidden + 3.0 * hidden * c->ffn;
+}
+
+double sa2_decoder_bench_bytes(const sa2_decoder_bench *b)
+{
+    const sa2_decoder_config *c = &b->model->config.decoder;
+    double weights = 2.0 * (c->layers * layer_parameters(c) + (double)c->vocab * c->hidden);
+    double element = (double)sa2_dtype_bytes(b->dtype);
+    double cache =
+        2.0 * element * c->layers * c->kv_heads * c->head_dim * b->first[0] * b->batch.where.rows.n;
+    return weights + cache;
+}
+
+double sa2_decoder_bench_flops(const sa2_decoder_bench *b)
+{
+    const sa2_decoder_config *c = &b->model->config.decoder;
+    double rows = (double)b->batch.ids.shape[0], n = b->batch.where.rows.n, each = rows / n;
+    double keys = b->first[0] + (each + 1) / 2; /* seen by a row, on average */
+    double attention = 4.0 * c->layers * c->heads * c->head_dim * keys * rows;
+    return 2.0 * rows * c->layers * layer_parameters(c) + 2.0 * n * c->vocab * c->hidden +
+           attention;
+}

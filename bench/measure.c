@@ -1,0 +1,87 @@
+#include "bench/measure.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+sa2_timing sa2_bench_time(const sa2_bench *bench, sa2_bench_run run, void *context)
+{
+    enum { FEWEST = 3 };
+    double samples[SA2_BENCH_MAX_SAMPLES];
+    run(context, 0);
+    double begin = now();
+    int n = 0;
+    while (n < SA2_BENCH_MAX_SAMPLES && (n < FEWEST || now() - begin < bench->seconds)) {
+        double start = now();
+        run(context, n + 1);
+        samples[n++] = now() - start;
+    }
+    qsort(samples, (size_t)n, sizeof samples[0], by_size);
+    return (sa2_timing){.n = n,
+                        .p5 = samples[n * 5 / 100],
+                        .p50 = samples[n / 2],
+                        .p95 = samples[(n * 95 + 99) / 100 - 1]};
+}
+
+bool sa2_bench_wants(const sa2_bench *bench, const char *name)
+{
+    return bench->filter == NULL || strstr(name, bench->filter) != NULL;
+}
+
+static void print_json(const sa2_bench *bench, const sa2_bench_row *r)
+{
+    json_t *o =
+        json_pack("{s:s, s:s, s:f, s:s, s:f, s:f, s:f, s:i}", "bench", r->bench, "case", r->name,
+                  "value", r->value, "unit", r->unit, "p5", 1e3 * r->timing.p5, "p50",
+                  1e3 * r->timing.p50, "p95", 1e3 * r->timing.p95, "samples", r->timing.n);
+    if (r->bytes > 0.0)
+        json_object_set_new(o, "bytes", json_real(r->bytes));
+    if (r->flops > 0.0)
+        json_object_set_new(o, "flops", json_real(r->flops));
+    if (r->share > 0.0) {
+        json_object_set_new(o, "share_of_ceiling", json_real(r->share));
+        json_object_set_new(o, "ceiling", json_string(r->ceiling));
+    }
+    json_object_set_new(o, "device", json_string(sa2_backend_device(bench->backend)));
+    json_object_set_new(o, "isa", json_string(sa2_backend_isa(bench->backend)));
+    json_object_set_new(o, "threads", json_integer(sa2_backend_threads(bench->backend)));
+    json_object_set_new(o, "commit", json_string(SA2_COMMIT));
+    json_dumpf(o, stdout, JSON_COMPACT);
+    printf("\n");
+    json_decref(o);
+}
+
+void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *r)
+{
+    if (bench->json) {
+        print_json(bench, r);
+    } else {
+        printf("%-34s %10.4g %-9s", r->name, r->value, r->unit);
+        if (r->timing.n > 0)
+            printf(" %9.3f ms [%.3f, %.3f] n=%d", 1e3 * r->timing.p50, 1e3 * r->timing.p5,
+                   1e3 * r->timing.p95, r->timing.n);
+        if (r->bytes > 0.0 && r->timing.n > 0)
+            printf("  %.1f GB/s", r->bytes / r->timing.p50 * 1e-9);
+        if (r->flops > 0.0 && r->timing.n > 0)
+            printf("  %.1f GFLOP/s", r->flops / r->timing.p50 * 1e-9);
+        if (r->share > 0.0)
+            printf("  %.0f %% of %s", 100.0 * r->share, r->ceiling);
+        printf("\n");
+    }
+    fflush(stdout);
+}

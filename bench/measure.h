@@ -1,0 +1,52 @@
+/* measure.h - times a piece of work fairly and prints what it means.
+ *
+ * A row says how long one run took (median, 5th and 95th percentile), what it moved and computed, and
+ * its share of the ceiling that binds it, measured in the same process (ceilings.h).
+ */
+#ifndef SA2_BENCH_MEASURE_H
+#define SA2_BENCH_MEASURE_H
+
+#include <stdbool.h>
+
+#include "kernels/backend.h"
+
+typedef struct sa2_bench {
+    bool json;          /* a JSON object a line instead of aligned text */
+    const char *filter; /* only cases whose name contains it; NULL: all */
+    double seconds;     /* to spend on each case, at least three runs */
+    sa2_backend *backend;
+    double read_bytes;   /* a second: ceilings, 0 until measured */
+    double f32_flops;    /* a second, in registers */
+    double bf16_flops;   /* a second, in registers */
+    double bf16_product; /* a second, oneDNN 2048^3; 0 when it was not found at build time */
+    double f32_product;
+} sa2_bench;
+
+enum { SA2_BENCH_MAX_SAMPLES = 1000 };
+
+typedef struct sa2_timing {
+    int n;
+    double p5, p50, p95; /* seconds a run */
+} sa2_timing;
+
+/* One run, `turn` counts from 0 (the first is a warm-up, not timed): a case that reads weights rotates over copies
+ * by it, so that no cache holds them. */
+typedef void (*sa2_bench_run)(void *context, int turn);
+
+sa2_timing sa2_bench_time(const sa2_bench *bench, sa2_bench_run run, void *context);
+
+typedef struct sa2_bench_row {
+    const char *bench;   /* "kernel", "parts", "generate" */
+    const char *name;    /* "linear/gate_up/1" */
+    double value;        /* in `unit`; the better the larger, or a time */
+    const char *unit;    /* "ms", "tokens/s", "GB/s" */
+    sa2_timing timing;   /* of one run */
+    double bytes, flops; /* of one run; 0: not said */
+    double share;        /* of the ceiling named; 0: not said */
+    const char *ceiling; /* "read", "bf16 product" */
+} sa2_bench_row;
+
+bool sa2_bench_wants(const sa2_bench *bench, const char *name);
+void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *row);
+
+#endif
