@@ -34,16 +34,6 @@ sa2_request sa2_request_default(void)
 
 /* ---- create ---- */
 
-static size_t longest_token(const sa2_tokenizer *tokenizer)
-{
-    size_t longest = 0;
-    sa2_token token;
-    for (int32_t id = 0; tokenizer != NULL && id < sa2_tokenizer_n_ids(tokenizer); id++)
-        if (sa2_tokenizer_token(tokenizer, id, &token) && token.n > longest)
-            longest = token.n;
-    return longest;
-}
-
 /* The plan of a model whose sizes are known, told and judged. */
 static sa2_status plan_engine(void *engine, const sa2_model *model, sa2_error *err)
 {
@@ -72,7 +62,7 @@ static sa2_status set_up_requests(sa2_engine *e, sa2_error *err)
         .page_size = plan->page_size,
         .n_pages = plan->n_pages,
         .max_num_seqs = plan->max_num_seqs,
-        .longest_token = longest_token(e->model->tokenizer),
+        .longest_token = e->machine.longest_token,
         .reserve = sa2_desk_reserve,
         .release = sa2_desk_release,
         .context = &e->desk};

@@ -45,6 +45,14 @@ size_t sa2_generator_bytes(const sa2_generator_options *o)
            sa2_arena_round(sa2_sampler_work_bytes(o->model->n_token_rows));
 }
 
+static sa2_status make_room(sa2_bytes *text, size_t n, sa2_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        sa2_bytes_append(text, "", 1);
+    sa2_bytes_clear(text);
+    return sa2_bytes_status(text, err);
+}
+
 sa2_status sa2_generator_create(sa2_generator **generator, const sa2_generator_options *o,
                                 sa2_arena *host, sa2_error *err)
 {
@@ -64,7 +72,11 @@ sa2_status sa2_generator_create(sa2_generator **generator, const sa2_generator_o
     }
     sa2_status st = sa2_sampler_work_init(&g->work, o->model->n_token_rows, host, err);
     if (st == SA2_OK)
+        st = make_room(&g->text, 3 * o->longest_token + 16, err); /* U+FFFD for every byte */
+    if (st == SA2_OK)
         *generator = g;
+    else
+        sa2_bytes_free(&g->text);
     return st;
 }
 

@@ -3,7 +3,7 @@
  * Two parts for each step: choosing tokens, which takes long and touches nothing that others see, and telling
  * them, which writes the events and is done under the engine's lock.
  *
- * Memory is planned in create; a second prompt and a tool call allocate what their text needs. Threads: the engine's.
+ * Memory is planned in create; only a second prompt and a tool call allocate what their text needs. Threads: the engine's.
  */
 #ifndef SA2_RUNTIME_SERVING_GENERATE_H
 #define SA2_RUNTIME_SERVING_GENERATE_H
@@ -18,7 +18,7 @@ typedef struct sa2_generator sa2_generator;
 typedef struct sa2_generator_options {
     const sa2_model *model;
     int max_sequences;
-    int max_model_len;
+    size_t longest_token;      /* bytes */
     sa2_prompt_setting prompt; /* with an encoder of its own, or NULL */
     sa2_scheduler *scheduler;
     const sa2_step *step;

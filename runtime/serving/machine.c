@@ -12,6 +12,16 @@ sa2_prompt_setting sa2_machine_prompt_setting(const sa2_engine_plan *plan,
                                 .max_model_len = plan->max_model_len};
 }
 
+static size_t longest_token(const sa2_tokenizer *tokenizer)
+{
+    size_t longest = 0;
+    sa2_token token;
+    for (int32_t id = 0; tokenizer != NULL && id < sa2_tokenizer_n_ids(tokenizer); id++)
+        if (sa2_tokenizer_token(tokenizer, id, &token) && token.n > longest)
+            longest = token.n;
+    return longest;
+}
+
 static sa2_status take_memory(sa2_machine *m, const sa2_engine_plan *plan, sa2_error *err)
 {
     sa2_backend *backend = m->model->backend;
@@ -31,7 +41,7 @@ sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
                               const sa2_engine_options *options, const sa2_model *model,
                               sa2_error *err)
 {
-    *m = (sa2_machine){.model = model};
+    *m = (sa2_machine){.model = model, .longest_token = longest_token(model->tokenizer)};
     sa2_kv_cache_options cache = sa2_engine_plan_cache(plan);
     sa2_clip_cache_options clips = sa2_engine_plan_clips(plan, options, model);
     sa2_step_options step = sa2_engine_plan_step(plan, model);
@@ -51,6 +61,7 @@ sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
     if (st == SA2_OK && model->tokenizer != NULL)
         st = sa2_encoder_create(&m->encoder, model->tokenizer, err);
     generator.prompt = sa2_machine_prompt_setting(plan, options, model, m->encoder);
+    generator.longest_token = m->longest_token;
     generator.scheduler = m->scheduler;
     generator.step = m->step;
     if (st == SA2_OK)

@@ -17,6 +17,7 @@ typedef struct sa2_machine {
     sa2_clip_cache *clips;
     sa2_step *step;
     sa2_encoder *encoder; /* for second prompts; NULL without a tokenizer */
+    size_t longest_token; /* bytes; 0 without a tokenizer */
     sa2_generator *generator;
 } sa2_machine;
 
