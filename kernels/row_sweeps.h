@@ -16,7 +16,7 @@ typedef struct sa2_row_sweeps {
     bool (*largest)(float *most, const float *z, int blocks);
 
     /* Weights 2^((z - centre) * scale) of the values > above, where z <= centre and 0 < scale; 0 below
-     * 2^-126 and for other values. Off by at most 1e-7 times the weight and 6e-8 times the exponent.
+     * 2^-126 and for other values. Off by at most 1.5e-7 + 9e-8 times the exponent, of the weight.
      * mass[b] = the sum over block b. Where most[b] is not above, mass is 0 and the weights are left.
      * Returns how many values are above. */
     int (*weigh)(float *weights, double *mass, const float *z, const float *most, int blocks,
