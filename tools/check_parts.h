@@ -14,10 +14,13 @@ static inline sa2_status sa2_check_device_ready(sa2_check_device *device, const 
     return st == SA2_OK ? sa2_check_device_reserve(device, arena_bytes, err) : st;
 }
 
-extern const sa2_check_part sa2_check_hearing_parts[];    /* check_hearing.c */
-extern const sa2_check_part sa2_check_decoder_parts[];    /* check_decoder.c */
-extern const sa2_check_part sa2_check_generation_parts[]; /* check_generation.c */
-extern const sa2_check_part sa2_check_sampling_parts[];   /* check_sampling.c */
-extern const sa2_check_part sa2_check_vocoder_parts[];    /* check_vocoder.c */
+extern const sa2_check_part sa2_check_hearing_parts[];      /* check_hearing.c */
+extern const sa2_check_part sa2_check_decoder_parts[];      /* check_decoder.c */
+extern const sa2_check_part sa2_check_generation_parts[];   /* check_generation.c */
+extern const sa2_check_part sa2_check_sampling_parts[];     /* check_sampling.c */
+extern const sa2_check_part sa2_check_vocoder_parts[];      /* check_vocoder.c */
+extern const sa2_check_part sa2_check_flow_encoder_parts[]; /* check_flow_encoder.c */
+extern const sa2_check_part sa2_check_flow_dit_parts[];     /* check_flow_dit.c */
+extern const sa2_check_part sa2_check_flow_mel_parts[];     /* check_flow_mel.c */
 
 #endif
