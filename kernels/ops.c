@@ -395,18 +395,16 @@ void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation acti
         s->status = s->ops->activate(s, y, x, activation, slope, alpha, &s->error);
 }
 
-void sa2_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int kernel)
+void sa2_affine(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor scale, sa2_tensor shift,
+                sa2_activation activation)
 {
     if (s->status != SA2_OK)
         return;
-    int64_t rows = 0;
-    bool covered = kernel >= 1 && x.ndim == 2 && are_sequences(sequences, x.shape[0]);
-    for (int i = 0; covered && i < sequences.n; i++)
-        rows += (sequences.offsets[i + 1] - sequences.offsets[i]) / kernel;
-    if (!covered || y.ndim != 2 || y.shape[0] != rows || y.shape[1] != x.shape[1] ||
-        !is_float(&y) || !is_float(&x))
-        sa2_refuse(s, "mean_pool", "y [sum of floor(len / kernel), c], x [rows, c] expected", 2,
-                   (sa2_named[]){{"y", &y}, {"x", &x}});
-    else if (rows > 0)
-        s->status = s->ops->mean_pool(s, y, x, sequences, kernel, &s->error);
+    if (x.ndim != 2 || !sa2_tensor_same_shape(&y, &x) || !is_float(&y) || !is_float(&x) ||
+        !is_vector(&scale, last(&x)) || !is_vector(&shift, last(&x)) ||
+        activation == SA2_ACT_SNAKE || activation == SA2_ACT_LEAKY)
+        sa2_refuse(s, "affine", "y, x [rows, c], scale and shift f32 [c] expected", 4,
+                   (sa2_named[]){{"y", &y}, {"x", &x}, {"scale", &scale}, {"shift", &shift}});
+    else
+        s->status = s->ops->affine(s, y, x, scale, shift, activation, &s->error);
 }

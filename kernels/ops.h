@@ -65,7 +65,7 @@ typedef struct sa2_linear_args {
     float slope;          /* of SA2_ACT_LEAKY */
     bool swiglu;          /* y = silu(gate) * up, w written by sa2_matrix_write_swiglu() */
     bool accumulate;      /* y += gate * activation(x w^T + bias), y f32 */
-    sa2_tensor gate;      /* [n], or [g, n] with gate_rows; absent: 1 */
+    sa2_tensor gate;      /* factor of the result: [n], or [g, n] with gate_rows; absent: 1 */
     sa2_tensor gate_rows; /* i32 [rows], the row of `gate` for each row of y */
 } sa2_linear_args;
 
@@ -254,9 +254,30 @@ void sa2_mix(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float b, sa2_te
 void sa2_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation, float slope,
                   sa2_tensor alpha);
 
+/* y = activation(x * scale + shift), scale and shift f32 [c]: y, x [rows, c] f32 or bf16 each; y may be x. */
+void sa2_affine(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor scale, sa2_tensor shift,
+                sa2_activation activation);
+
+/* ---- statistics of rows: pool.c, statistics.c ---- */
+
 /* Mean of every `kernel` rows, stride `kernel`, a trailing rest dropped, in each sequence:
  * y [sum of floor(len / kernel), c], x [rows, c]. */
 void sa2_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int kernel);
+
+/* What the sum of a last segment of fewer rows is divided by. */
+typedef enum sa2_partial_rule {
+    SA2_PARTIAL_KERNEL = 0, /* the rows of a whole segment, as if zeros followed */
+    SA2_PARTIAL_TRUE,       /* the rows that it has */
+} sa2_partial_rule;
+
+/* Mean of each segment of `segment` rows plus the mean of the whole sequence it lies in:
+ * y [sum of ceil(len / segment), c], x [rows, c], f32. */
+void sa2_segment_context(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int segment,
+                         sa2_partial_rule partial);
+
+/* Of each sequence, of two rows or more, the mean and then the standard deviation (divisor rows - 1) of every
+ * channel: y [n, 2 c], x [rows, c], f32. */
+void sa2_mean_deviation(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences);
 
 /* ---- spectra: stft.c ---- */
 

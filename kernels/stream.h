@@ -48,8 +48,14 @@ typedef struct sa2_ops {
                       sa2_error *err);
     sa2_status (*activate)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,
                            float slope, sa2_tensor alpha, sa2_error *err);
+    sa2_status (*affine)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor scale,
+                         sa2_tensor shift, sa2_activation activation, sa2_error *err);
     sa2_status (*mean_pool)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
                             int kernel, sa2_error *err);
+    sa2_status (*segment_context)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                                  int segment, sa2_partial_rule partial, sa2_error *err);
+    sa2_status (*mean_deviation)(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                                 sa2_error *err);
     sa2_status (*spectrum)(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps,
                            sa2_error *err);
     sa2_status (*log_floor)(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor,

@@ -33,8 +33,14 @@ sa2_status sa2_cpu_mix(sa2_stream *s, sa2_tensor y, float a, sa2_tensor x, float
                        sa2_error *err);
 sa2_status sa2_cpu_activate(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_activation activation,
                             float slope, sa2_tensor alpha, sa2_error *err);
+sa2_status sa2_cpu_affine(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor scale,
+                          sa2_tensor shift, sa2_activation activation, sa2_error *err);
 sa2_status sa2_cpu_mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
                              int kernel, sa2_error *err);
+sa2_status sa2_cpu_segment_context(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                                   int segment, sa2_partial_rule partial, sa2_error *err);
+sa2_status sa2_cpu_mean_deviation(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                                  sa2_error *err);
 sa2_status sa2_cpu_spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps,
                             sa2_error *err);
 sa2_status sa2_cpu_log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor,
