@@ -2,6 +2,7 @@
 
 static const sa2_limit limits[] = {
     {"length of a sound", SA2_LIMIT_SOUND_SECONDS, "s"},
+    {"length of a voice recording", SA2_LIMIT_VOICE_SECONDS, "s"},
     {"sound file through a pipe", SA2_LIMIT_SOUND_PIPE_BYTES, "bytes"},
     {"channels of a sound", SA2_LIMIT_SOUND_CHANNELS, ""},
     {"least sample rate of a sound", SA2_LIMIT_SOUND_RATE_LEAST_HZ, "Hz"},

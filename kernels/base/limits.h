@@ -11,6 +11,7 @@
 /* Requests. */
 enum {
     SA2_LIMIT_SOUND_SECONDS = 30 * 60,    /* counted while decoding: headers lie */
+    SA2_LIMIT_VOICE_SECONDS = 10 * 60,    /* of a recording that speech is to sound like */
     SA2_LIMIT_SOUND_PIPE_BYTES = 1 << 30, /* of a sound file that comes through a pipe */
     SA2_LIMIT_SOUND_CHANNELS = 64,
     SA2_LIMIT_SOUND_RATE_LEAST_HZ = 1000,

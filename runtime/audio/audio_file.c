@@ -22,6 +22,7 @@ static const float LOUDEST = 1e12f;
 struct sa2_audio_reader {
     const char *name; /* for messages; of the source, which is the caller's */
     int rate, channels;
+    int max_seconds;
     int64_t n_frames; /* decoded so far */
 
     SNDFILE *file;              /* NULL: raw PCM */
@@ -222,6 +223,9 @@ sa2_status sa2_audio_reader_open(sa2_audio_reader **reader, const sa2_audio_sour
     r->pcm = source->pcm;
     r->rate = source->pcm_rate;
     r->channels = source->pcm_channels;
+    r->max_seconds = source->max_seconds > 0 && source->max_seconds < SA2_LIMIT_SOUND_SECONDS
+                         ? source->max_seconds
+                         : SA2_LIMIT_SOUND_SECONDS;
     sa2_status st = SA2_OK;
     int64_t size = 0;
     if (r->bytes == NULL)
@@ -345,9 +349,9 @@ sa2_status sa2_audio_reader_read(sa2_audio_reader *reader, sa2_audio_channel cha
     if (st != SA2_OK)
         return st;
     reader->n_frames += got;
-    if (reader->n_frames > (int64_t)SA2_LIMIT_SOUND_SECONDS * reader->rate)
+    if (reader->n_frames > (int64_t)reader->max_seconds * reader->rate)
         return sa2_fail(err, SA2_ERR_LIMIT, "%s: longer than %d s, the longest sound taken",
-                        reader->name, SA2_LIMIT_SOUND_SECONDS);
+                        reader->name, reader->max_seconds);
     *n = got;
     return SA2_OK;
 }

@@ -30,6 +30,7 @@ typedef struct sa2_audio_source {
     size_t n_bytes;
     sa2_pcm_encoding pcm;
     int pcm_rate, pcm_channels; /* of raw PCM */
+    int max_seconds;            /* that are taken; 0: SA2_LIMIT_SOUND_SECONDS */
 } sa2_audio_source;
 
 typedef struct sa2_audio_reader sa2_audio_reader;
