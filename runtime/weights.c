@@ -194,18 +194,43 @@ sa2_matrix sa2_weights_swiglu(sa2_weights *w, int64_t n, int64_t cols, const cha
     return matrix;
 }
 
-/* [out, in, kernel] to [out, kernel, in]; elements of `width` bytes. */
-static void taps_first(void *dst, const void *src, int64_t out, int64_t in, int64_t kernel,
-                       size_t width)
+/* [out, in, bins, kernel] to [out, kernel, bins, in]; elements of `width` bytes. */
+static void taps_first(void *dst, const void *src, int64_t out, int64_t in, int64_t bins,
+                       int64_t kernel, size_t width)
 {
     char *to = dst;
     const char *from = src;
-    for (int64_t o = 0; o < out; o++)
+    for (int64_t o = 0; o < out; o++, from += (size_t)(in * bins * kernel) * width)
         for (int64_t k = 0; k < kernel; k++)
-            for (int64_t i = 0; i < in; i++) {
-                memcpy(to, from + (size_t)((o * in + i) * kernel + k) * width, width);
-                to += width;
-            }
+            for (int64_t b = 0; b < bins; b++)
+                for (int64_t i = 0; i < in; i++) {
+                    memcpy(to, from + (size_t)((i * bins + b) * kernel + k) * width, width);
+                    to += width;
+                }
+}
+
+/* A tensor of `shape` that is [out, in, bins, kernel], in the order of taps_first(). */
+static sa2_matrix take_taps(sa2_weights *w, const char *name, int ndim, const int64_t *shape,
+                            int64_t in, int64_t bins, int64_t kernel)
+{
+    int64_t out = shape[0];
+    sa2_matrix matrix = take_matrix(w, out, kernel * bins * in);
+    sa2_tensor src = find(w, name, ndim, shape);
+    if (matrix.data == NULL || src.data == NULL)
+        return matrix;
+    size_t width = sa2_dtype_bytes(src.dtype);
+    void *ordered = malloc((size_t)sa2_tensor_count(&src) * width);
+    if (ordered == NULL) {
+        w->status = sa2_fail_also(w->err, SA2_ERR_NOMEM, "%s: no memory to reorder it", name);
+        return matrix;
+    }
+    taps_first(ordered, src.data, out, in, bins, kernel, width);
+    sa2_matrix_write(w->stream, &matrix, 0, sa2_tensor_2d(ordered, src.dtype, out, matrix.cols));
+    sa2_status st = sa2_stream_finish(w->stream, w->err);
+    if (w->status == SA2_OK)
+        w->status = st;
+    free(ordered);
+    return matrix;
 }
 
 sa2_matrix sa2_weights_conv1d(sa2_weights *w, int64_t out, int64_t in, int64_t kernel,
@@ -216,23 +241,58 @@ sa2_matrix sa2_weights_conv1d(sa2_weights *w, int64_t out, int64_t in, int64_t k
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    sa2_matrix matrix = take_matrix(w, out, kernel * in);
-    sa2_tensor src = find(w, name, 3, (const int64_t[]){out, in, kernel});
-    if (matrix.data == NULL || src.data == NULL)
-        return matrix;
-    size_t width = sa2_dtype_bytes(src.dtype);
-    void *ordered = malloc((size_t)(out * in * kernel) * width);
-    if (ordered == NULL) {
-        w->status = sa2_fail_also(w->err, SA2_ERR_NOMEM, "%s: no memory to reorder it", name);
-        return matrix;
+    return take_taps(w, name, 3, (const int64_t[]){out, in, kernel}, in, 1, kernel);
+}
+
+sa2_matrix sa2_weights_conv2d(sa2_weights *w, int64_t out, int64_t in, int64_t kernel,
+                              const char *format, ...)
+{
+    char name[NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    put_name(name, w, format, args);
+    va_end(args);
+    return take_taps(w, name, 4, (const int64_t[]){out, in, kernel, kernel}, in, kernel, kernel);
+}
+
+sa2_matrix sa2_weights_conv1d_of_maps(sa2_weights *w, int64_t out, int64_t maps, int64_t bins,
+                                      int64_t kernel, const char *format, ...)
+{
+    char name[NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    put_name(name, w, format, args);
+    va_end(args);
+    return take_taps(w, name, 3, (const int64_t[]){out, maps * bins, kernel}, maps, bins, kernel);
+}
+
+sa2_tensor sa2_weights_depthwise(sa2_weights *w, int64_t channels, int64_t kernel,
+                                 const char *format, ...)
+{
+    char name[NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    put_name(name, w, format, args);
+    va_end(args);
+    sa2_tensor dst = sa2_weights_room(w, SA2_F32, channels, kernel);
+    sa2_tensor src = find(w, name, 3, (const int64_t[]){channels, 1, kernel});
+    if (src.data != NULL)
+        copy_to(w, dst, sa2_tensor_2d(src.data, src.dtype, channels, kernel));
+    return dst;
+}
+
+sa2_tensor sa2_weights_index(sa2_weights *w, int64_t n, int64_t repeat)
+{
+    sa2_tensor dst = sa2_tensor_1d(take(w, (size_t)n * sizeof(int32_t)), SA2_I32, n);
+    int32_t piece[256];
+    const int64_t most = sizeof piece / sizeof piece[0];
+    for (int64_t at = 0; dst.data != NULL && at < n; at += most) {
+        int64_t count = n - at < most ? n - at : most;
+        for (int64_t i = 0; i < count; i++)
+            piece[i] = (int32_t)((at + i) / repeat);
+        sa2_upload(w->stream, sa2_tensor_rows(dst, at, count), piece);
     }
-    taps_first(ordered, src.data, out, in, kernel, width);
-    sa2_matrix_write(w->stream, &matrix, 0, sa2_tensor_2d(ordered, src.dtype, out, kernel * in));
-    sa2_status st = sa2_stream_finish(w->stream, w->err);
-    if (w->status == SA2_OK)
-        w->status = st;
-    free(ordered);
-    return matrix;
+    return dst;
 }
 
 sa2_matrix sa2_weights_conv_transpose1d(sa2_weights *w, int64_t in, int64_t out, int64_t kernel,

@@ -62,6 +62,23 @@ sa2_matrix sa2_weights_conv_transpose1d(sa2_weights *w, int64_t in, int64_t out,
                                         int stride, const char *name, ...)
     __attribute__((format(printf, 6, 7)));
 
+/* A convolution's [out, in, kernel, kernel] over frequency and time, for sa2_conv2d(). */
+sa2_matrix sa2_weights_conv2d(sa2_weights *w, int64_t out, int64_t in, int64_t kernel,
+                              const char *name, ...) __attribute__((format(printf, 5, 6)));
+
+/* A convolution's [out, maps * bins, kernel] over the flat rows that sa2_conv2d() leaves: channel map * bins + bin
+ * of the checkpoint is bin * maps + map here. */
+sa2_matrix sa2_weights_conv1d_of_maps(sa2_weights *w, int64_t out, int64_t maps, int64_t bins,
+                                      int64_t kernel, const char *name, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* [channels, 1, kernel] as f32 [channels, kernel], for sa2_depthwise_memory(). */
+sa2_tensor sa2_weights_depthwise(sa2_weights *w, int64_t channels, int64_t kernel, const char *name,
+                                 ...) __attribute__((format(printf, 4, 5)));
+
+/* i32 [n]: element i is i / repeat. Positions, and the segment of each row. */
+sa2_tensor sa2_weights_index(sa2_weights *w, int64_t n, int64_t repeat);
+
 /* What was taken out of the map so far has been copied: its memory may go. After each layer. */
 void sa2_weights_release(sa2_weights *w);
 
