@@ -29,7 +29,7 @@ perl -e '
 
 echo
 echo "== sa2 transcribe: wave file -> log-mel -> encoder -> adaptor -> decoder -> text"
-"$sa2" transcribe -m "$model" --max-tokens 24 "$work/question.wav"
+"$sa2" transcribe -m "$model" --max-tokens 24 --keep-special "$work/question.wav"
 
 echo
 echo "== the same as JSON: tokens, and where the time went"

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# check_cli.sh SOURCE BUILD - the program as a user meets it: results, messages, exit codes.
+set -u
+source=$1
+sa2=$2/sa2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# expect CODE TEXT COMMAND...: the exit code, and a text that stdout or stderr must hold
+expect() {
+    local code=$1 text=$2
+    shift 2
+    "$@" >"$work/out" 2>"$work/err" </dev/null
+    local got=$?
+    if [ $got != "$code" ]; then
+        echo "FAILED: $* : exit $got, $code expected"
+        tail -n 3 "$work/err"
+        failed=1
+    elif [ -n "$text" ] && ! cat "$work/out" "$work/err" | grep -qF -- "$text"; then
+        echo "FAILED: $* : \"$text\" expected in"
+        tail -n 3 "$work/out" "$work/err"
+        failed=1
+    fi
+}
+
+perl -e 'my $n = 24000; my $d = pack("s<*", map { int(8000 * sin(0.13 * $_) * sin(0.0007 * $_)) } 0 .. $n - 1);
+    print pack("a4Va8VvvVVvva4V", "RIFF", 36 + length $d, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", length $d), $d;' >"$work/a.wav"
+perl -e 'print pack("a4Va8VvvVVvva4V", "RIFF", 36, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", 0);' >"$work/empty.wav"
+perl -e 'my $d = pack("s<*", 1, -2, 3);
+    print pack("a4Va8VvvVVvva4V", "RIFF", 42, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", 6), $d;' >"$work/three.wav"
+echo "no sound at all" >"$work/text.wav"
+tiny=$work/tiny
+
+expect 0 "usage: sa2" "$sa2" --help
+expect 64 "usage: sa2" "$sa2"
+expect 64 'no command "frobnicate"' "$sa2" frobnicate
+for command in transcribe translate caption chat info doctor make-checkpoint check bench; do
+    expect 0 "Example" "$sa2" $command --help
+done
+expect 0 "" "$sa2" make-checkpoint --preset tiny "$tiny"
+expect 64 "tiny or mini expected" "$sa2" make-checkpoint --preset huge "$work/x"
+expect 73 "" "$sa2" make-checkpoint /proc/nowhere
+expect 0 "hidden 512, 3 layers" "$sa2" info "$tiny"
+expect 0 '"layers": 3' "$sa2" info --json "$tiny"
+expect 66 "config.json" "$sa2" info "$work/none"
+expect 0 "instructions" "$sa2" doctor
+expect 0 "messages" "$sa2" doctor --limits
+expect 69 "this processor has" "$sa2" doctor --isa mmx
+
+# One file, many files, a pipe, raw PCM: the same words.
+ask="-m $tiny --max-tokens 8 --quiet --keep-special"
+expect 0 "" "$sa2" transcribe $ask "$work/a.wav"
+cp "$work/out" "$work/alone"
+[ -s "$work/alone" ] || { echo "FAILED: transcribe says nothing"; failed=1; }
+expect 0 "a.wav: $(cat "$work/alone")" "$sa2" transcribe $ask "$work/a.wav" "$work/three.wav" "$work/a.wav"
+"$sa2" transcribe $ask - <"$work/a.wav" >"$work/out" 2>&1
+cmp -s "$work/out" "$work/alone" || { echo "FAILED: a pipe gives other words"; failed=1; }
+tail -c +45 "$work/a.wav" | "$sa2" transcribe $ask --raw s16le:16000 - >"$work/out" 2>&1
+cmp -s "$work/out" "$work/alone" || { echo "FAILED: raw PCM gives other words"; failed=1; }
+expect 0 '"finish_reason":"length"' "$sa2" transcribe $ask --json "$work/a.wav"
+expect 0 "" "$sa2" translate $ask --to en "$work/a.wav"
+expect 64 "zh, en or ja expected" "$sa2" translate $ask --to xx "$work/a.wav"
+expect 0 "" "$sa2" caption $ask --detailed --dtype f32 "$work/a.wav"
+
+# What is wrong is named, and the rest goes on.
+expect 65 "empty.wav" "$sa2" transcribe $ask "$work/empty.wav"
+expect 65 "text.wav" "$sa2" transcribe $ask "$work/a.wav" "$work/text.wav"
+grep -qF "a.wav: $(cat "$work/alone")" "$work/out" || { echo "FAILED: one bad file stops the others"; failed=1; }
+expect 66 "none.wav" "$sa2" transcribe $ask "$work/none.wav"
+expect 64 "none given" "$sa2" transcribe -m "$tiny"
+expect 64 "a folder expected" "$sa2" transcribe "$work/a.wav"
+expect 64 "temperature" "$sa2" transcribe $ask --temperature -1 "$work/a.wav"
+expect 64 "bf16 or f32 expected" "$sa2" transcribe $ask --dtype int3 "$work/a.wav"
+expect 64 "no such option" "$sa2" transcribe $ask --loud "$work/a.wav"
+expect 64 "a whole number expected" "$sa2" transcribe $ask --max-tokens many "$work/a.wav"
+
+# Chat: one question, seeds, a conversation whose second turn finds the first in the cache.
+expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 8 --seed 3 --text "Hello"
+cp "$work/out" "$work/first"
+expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 8 --seed 3 --text "Hello"
+cmp -s "$work/out" "$work/first" || { echo "FAILED: one seed, two answers"; failed=1; }
+expect 0 '"codes"' "$sa2" chat -m "$tiny" --max-tokens 40 --seed 3 --speak --json --audio "$work/a.wav"
+printf '%s\n' "/audio $work/a.wav What is this? $(printf 'word %.0s' $(seq 60))" "And that?" /quit >"$work/lines"
+"$sa2" chat -m "$tiny" --max-tokens 8 --block-size 16 -v <"$work/lines" >"$work/out" 2>"$work/err"
+cached=$(grep -o '[0-9]* of them cached' "$work/err" | tail -n 1 | cut -d' ' -f1)
+[ "${cached:-0}" -ge 64 ] || { echo "FAILED: the second turn found ${cached:-no} cached tokens"; failed=1; }
+echo '[{"role":"user","content":"Hi"},{"role":"assistant","content":null}]' >"$work/m.json"
+expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 4 --messages "$work/m.json"
+echo '[{"role":5}]' >"$work/bad.json"
+expect 65 "messages[0]" "$sa2" chat -m "$tiny" --messages "$work/bad.json"
+
+# Golden cases through the program.
+expect 0 "0 FAILED" "$sa2" check "$source"/tests/golden/language_model/op_*.safetensors
+expect 0 "0 FAILED" "$sa2" check --dtype bf16 "$source"/tests/golden/language_model/op_*.safetensors
+expect 0 "0 FAILED" "$sa2" check -q --tokenizer "$tiny" "$source"/tests/golden/chat/*.jsonl
+expect 65 "" "$sa2" check "$work/a.wav"
+expect 66 "" "$sa2" check "$work/none.safetensors"
+
+# Benches run, judge their results, and print one JSON object a row.
+expect 0 '"case":"decode/1"' "$sa2" bench parts --preset tiny -s 0.01 --json --filter decode/1
+expect 0 '"unit":"tokens/s"' "$sa2" bench generate --preset tiny --prompt 16 --length 4 --json --filter generate/8
+expect 64 'no measurement "speed"' "$sa2" bench speed
+
+# A folder with several mistakes: all of them at once.
+cp -r "$tiny" "$work/broken"
+rm "$work/broken/tokenizer.json" "$work/broken/vocab.json"
+perl -pi -e 's/"num_hidden_layers": \d+/"num_hidden_layers": 4/' "$work/broken/config.json"
+expect 65 "model.layers.3.mlp.down_proj.weight" "$sa2" info "$work/broken"
+grep -qF "vocab.json" "$work/err" || { echo "FAILED: the report leaves out the tokenizer"; failed=1; }
+
+exit $failed
