@@ -291,6 +291,30 @@ static void threads_do_not_change_a_bit(void **state)
     test_env_close(&three);
 }
 
+static void a_nan_stays_in_the_rows_that_see_it(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < 2 * env->n_streams; b++) {
+        sa2_stream *s = env->streams[b / 2];
+        sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
+        call c = make_call(env, dtype, &shapes[0]);
+        sa2_tensor before = make_y(env, SA2_F32, &c), after = make_y(env, SA2_F32, &c);
+        sa2_attention(s, arguments(&c, before));
+        sa2_tensor row = sa2_tensor_rows(c.q, 33, 1);
+        memset(row.data, 0xff,
+               (size_t)row.shape[1] * (size_t)row.shape[2] * sa2_dtype_bytes(dtype));
+        sa2_attention(s, arguments(&c, after));
+        assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+        sa2_tensor above = sa2_tensor_rows(after, 0, 33), was = sa2_tensor_rows(before, 0, 33);
+        assert_same_bits("rows above", &above, &was);
+        above = sa2_tensor_rows(after, 34, 36), was = sa2_tensor_rows(before, 34, 36);
+        assert_same_bits("rows below", &above, &was);
+        for (int i = 0; i < 2 * 64; i++)
+            assert_true(isnan(((const float *)after.data)[33 * 2 * 64 + i]));
+        test_reset(env);
+    }
+}
+
 static void bad_arguments_are_refused_by_name(void **state)
 {
     test_env *env = *state;
@@ -361,6 +385,7 @@ int main(void)
         cmocka_unit_test(keys_in_segments_give_the_bits_of_keys_in_one_piece),
         cmocka_unit_test(a_row_has_the_same_bits_in_any_company),
         cmocka_unit_test(threads_do_not_change_a_bit),
+        cmocka_unit_test(a_nan_stays_in_the_rows_that_see_it),
         cmocka_unit_test(bad_arguments_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -3,44 +3,43 @@
  * Scores [keys, columns] are tiles of 16 keys by 32 of their dimensions times tiles of 32 dimensions
  * by 16 queries; values [d, columns] are tiles of 16 dimensions by 32 keys, which is how values lie
  * in units, times tiles of 32 keys by 16 columns of weights. A tile of the right side holds pairs of
- * neighbours of the summed index (Intel SDM volume 1, chapter 18), so weights are rounded to bf16 in
- * pairs of keys as they come out of the exponential.
- *
- * Weights are cut to bf16, not rounded, and their sum is that of the cut ones: the quotient
- * errs as little and a step costs two instructions less a pair.
+ * neighbours of the summed index (Intel SDM volume 1, chapter 18): weights come in pairs of keys.
  */
 #include <float.h>
 #include <string.h>
 
 #include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/attention_weights.h"
 #include "kernels/cpu/transpose_avx512.h"
 #include "kernels/cpu/vector_math.h"
 
 enum {
-    STEP = 64, /* keys at a time */
-    UNITS = STEP / SA2_TILE_UNIT,
     BLOCK = 16, /* columns, keys or dimensions of a tile */
+    UNIT = SA2_TILE_UNIT,
+    UNITS = 2,
+    CHUNK = UNITS * UNIT, /* keys at a time */
     TILE_WORDS = BLOCK * BLOCK,
     COLUMNS = SA2_TILE_COLUMNS,
 };
 
-/* A column's reference is a maximum that it saw; it changes only when a score exceeds it by this
- * much. Weights then go up to e^6, and values are hardly ever rescaled. */
-static const float slack = 6.0f;
-
-/* What one call of range() works with. */
+/* What one call of range() works with. It takes keys in chunks of a few units, which stay in the
+ * first-level cache for both blocks of columns. */
 typedef struct tile_state {
     const sa2_attention_tile *tile;
-    int blocks;                      /* of 16 columns */
-    int key_tiles, value_tiles;      /* along d: of 32 dimensions, of 16 */
-    uint32_t *q;                     /* [blocks, key_tiles, 16, 16]: pairs of dimensions, column */
-    float *scores;                   /* [STEP, 32] */
-    uint32_t *weights;               /* [UNITS, 2, 16, 16]: pairs of keys, column */
-    uint16_t *key_room;              /* [STEP, padded d] */
-    uint16_t *value_room;            /* [UNITS, padded d, 32] */
-    const uint16_t *k[STEP / BLOCK]; /* 16 keys each */
-    int64_t k_stride[STEP / BLOCK];  /* bytes */
-    const uint16_t *v[UNITS];        /* [padded d, 32] */
+    int blocks;                   /* of 16 columns */
+    int key_tiles, value_tiles;   /* along d: of 32 dimensions, of 16 */
+    uint32_t *q;                  /* [blocks, key_tiles, 16, 16]: pairs of dimensions, column */
+    float *scores[2];             /* [UNIT, 16] of one block, of this unit and the next */
+    uint32_t *weights;            /* [UNITS, 16, 16] of one block: pairs of keys, column */
+    uint16_t *key_room;           /* [CHUNK, padded d] */
+    uint16_t *value_room;         /* [UNITS, padded d, UNIT] */
+    const uint16_t *k[2 * UNITS]; /* 16 keys each */
+    int64_t k_stride[2 * UNITS];  /* bytes */
+    const uint16_t *v[UNITS];     /* [padded d, UNIT] */
+    int64_t first;                /* key of the range; what follows counts from there */
+    int32_t visible[COLUMNS];     /* keys that a column sees */
+    int32_t all_see[2];           /* and those that a whole block does */
+    float factor, shift[COLUMNS]; /* attention_weights.h */
     sa2_partial out;
 } tile_state;
 
@@ -50,7 +49,7 @@ typedef struct tile_config {
     uint8_t rows[16];
 } tile_config;
 
-/* Tiles 0 to 3: sums; 4 and 5: keys or values; 6 and 7: queries or weights. */
+/* Tiles 0 to 3: sums of values; 4 and 5: scores; 6: keys or values; 7: queries or weights. */
 static void configure(void)
 {
     tile_config config __attribute__((aligned(64))) = {.palette = 1};
@@ -61,7 +60,7 @@ static void configure(void)
     _tile_loadconfig(&config);
 }
 
-/* ---- queries, keys and values of a step ---- */
+/* ---- queries, keys and values of a chunk ---- */
 
 /* A negative scale is a positive one with the queries negated. */
 static void turn_queries(tile_state *state)
@@ -70,14 +69,14 @@ static void turn_queries(tile_state *state)
     __m512i sign = _mm512_set1_epi32(tile->scale < 0.0f ? (int)0x80008000 : 0);
     for (int b = 0; b < state->blocks; b++)
         for (int t = 0; t < state->key_tiles; t++) {
-            int left = tile->d - t * SA2_TILE_UNIT;
-            __mmask32 mask = left < SA2_TILE_UNIT ? (1u << left) - 1u : 0xffffffffu;
+            int left = tile->d - t * UNIT;
+            __mmask32 mask = left < UNIT ? (1u << left) - 1u : 0xffffffffu;
             __m512i rows[BLOCK];
             for (int c = 0; c < BLOCK; c++) {
                 rows[c] = _mm512_setzero_si512();
                 if (b * BLOCK + c < tile->n) {
                     const uint16_t *q = tile->q[b * BLOCK + c];
-                    rows[c] = _mm512_maskz_loadu_epi16(mask, q + t * SA2_TILE_UNIT);
+                    rows[c] = _mm512_maskz_loadu_epi16(mask, q + t * UNIT);
                     rows[c] = _mm512_xor_si512(rows[c], sign);
                 }
             }
@@ -88,14 +87,14 @@ static void turn_queries(tile_state *state)
         }
 }
 
-/* 16 keys from number i of the step on, where they lie or with their dimensions padded. What lies
+/* 16 keys from number i of the chunk on, where they lie or with their dimensions padded. What lies
  * beyond the last key is read but not seen. */
 static void place_keys(tile_state *state, int i, const uint16_t *k, int64_t stride, int n)
 {
-    int64_t padded = (int64_t)state->key_tiles * SA2_TILE_UNIT;
+    int64_t padded = (int64_t)state->key_tiles * UNIT;
     state->k[i / BLOCK] = k;
     state->k_stride[i / BLOCK] = stride * (int64_t)sizeof *k;
-    if (stride % SA2_TILE_UNIT == 0)
+    if (stride % UNIT == 0)
         return;
     uint16_t *room = state->key_room + i * padded;
     memset(room, 0, (size_t)(BLOCK * padded) * sizeof *room);
@@ -110,23 +109,23 @@ static void copy_values(tile_state *state, uint16_t *room, int at, const uint16_
                         int n)
 {
     if (at == 0)
-        memset(room, 0, (size_t)state->value_tiles * BLOCK * SA2_TILE_UNIT * sizeof *room);
+        memset(room, 0, (size_t)state->value_tiles * BLOCK * UNIT * sizeof *room);
     for (int e = 0; e < state->tile->d; e++)
-        memcpy(room + e * SA2_TILE_UNIT + at, v + e * unit, (size_t)n * sizeof *room);
+        memcpy(room + e * UNIT + at, v + e * unit, (size_t)n * sizeof *room);
 }
 
-/* Values from number i of the step on, in a unit: where it lies when it is whole. */
+/* Values from number i of the chunk on, in a unit: where it lies when it is whole. */
 static void place_values(tile_state *state, int i, const uint16_t *v, int unit, int64_t unit_values,
                          int n)
 {
-    if (n == SA2_TILE_UNIT && unit_values % (BLOCK * SA2_TILE_UNIT) == 0) {
-        state->v[i / SA2_TILE_UNIT] = v;
+    if (n == UNIT && unit_values % (BLOCK * UNIT) == 0) {
+        state->v[i / UNIT] = v;
         return;
     }
-    int64_t room_values = (int64_t)state->value_tiles * BLOCK * SA2_TILE_UNIT;
-    uint16_t *room = state->value_room + i / SA2_TILE_UNIT * room_values;
-    state->v[i / SA2_TILE_UNIT] = room;
-    copy_values(state, room, i % SA2_TILE_UNIT, v, unit, n);
+    int64_t room_values = (int64_t)state->value_tiles * BLOCK * UNIT;
+    uint16_t *room = state->value_room + i / UNIT * room_values;
+    state->v[i / UNIT] = room;
+    copy_values(state, room, i % UNIT, v, unit, n);
 }
 
 /* Finds n keys from number j on. */
@@ -145,227 +144,161 @@ static void find_keys(tile_state *state, int64_t j, int n)
                          run.n - t < run.unit ? run.n - t : run.unit);
         i += run.n;
     }
+    int tiles = (n + BLOCK - 1) / BLOCK;
+    if (tiles % 2 == 1) { /* what is multiplied in its place is not seen */
+        state->k[tiles] = state->k[tiles - 1];
+        state->k_stride[tiles] = state->k_stride[tiles - 1];
+    }
 }
 
 /* ---- products ---- */
 
-/* Scores of keys 16 i to 16 i + 31 of the step, or to 16 i + 15 only; one or both blocks of columns. */
-static inline __attribute__((always_inline)) void multiply_keys(const tile_state *state, int i,
-                                                                bool two_keys, bool two_columns)
+/* Scores of unit u for a block of columns. */
+static void multiply_keys(const tile_state *state, int block, int u, float *scores)
 {
-    enum { ROW = COLUMNS * sizeof(float), DOWN = BLOCK * COLUMNS };
-    const uint16_t *upper = state->k[i], *lower = two_keys ? state->k[i + 1] : NULL;
-    int64_t upper_row = state->k_stride[i], lower_row = two_keys ? state->k_stride[i + 1] : 0;
-    const uint32_t *left = state->q, *right = state->q + state->key_tiles * TILE_WORDS;
-    float *scores = state->scores + i * DOWN;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    const uint16_t *upper = state->k[2 * u], *lower = state->k[2 * u + 1];
+    int64_t upper_row = state->k_stride[2 * u], lower_row = state->k_stride[2 * u + 1];
+    const uint32_t *q = state->q + block * state->key_tiles * TILE_WORDS;
+    _tile_zero(4);
+    _tile_zero(5);
     for (int t = 0; t < state->key_tiles; t++) {
-        _tile_loadd(4, upper + t * SA2_TILE_UNIT, upper_row);
-        _tile_loadd(6, left + t * TILE_WORDS, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        if (two_columns) {
-            _tile_loadd(7, right + t * TILE_WORDS, 64);
-            _tile_dpbf16ps(1, 4, 7);
-        }
-        if (two_keys) {
-            _tile_loadd(5, lower + t * SA2_TILE_UNIT, lower_row);
-            _tile_dpbf16ps(2, 5, 6);
-            if (two_columns)
-                _tile_dpbf16ps(3, 5, 7);
-        }
+        _tile_loadd(7, q + t * TILE_WORDS, 64);
+        _tile_loadd(6, upper + t * UNIT, upper_row);
+        _tile_dpbf16ps(4, 6, 7);
+        _tile_loadd(6, lower + t * UNIT, lower_row);
+        _tile_dpbf16ps(5, 6, 7);
     }
-    _tile_stored(0, scores, ROW);
-    if (two_columns)
-        _tile_stored(1, scores + BLOCK, ROW);
-    if (two_keys) {
-        _tile_stored(2, scores + DOWN, ROW);
-        if (two_columns)
-            _tile_stored(3, scores + DOWN + BLOCK, ROW);
-    }
+    _tile_stored(4, scores, 64);
+    _tile_stored(5, scores + TILE_WORDS, 64);
 }
 
-static void multiply_all_keys(const tile_state *state, int n)
-{
-    int i = 0, blocks = (n + BLOCK - 1) / BLOCK;
-    if (state->blocks == 2) {
-        for (; i + 2 <= blocks; i += 2)
-            multiply_keys(state, i, true, true);
-        if (i < blocks)
-            multiply_keys(state, i, false, true);
-    } else {
-        for (; i + 2 <= blocks; i += 2)
-            multiply_keys(state, i, true, false);
-        if (i < blocks)
-            multiply_keys(state, i, false, false);
-    }
-}
-
-/* Adds weighted values to dimensions 16 i to 16 i + 31, or to 16 i + 15 only. */
+/* Adds the weighted values of units [first, end) to `tiles` times 16 dimensions from 16 i on. */
 static inline __attribute__((always_inline)) void
-multiply_values(const tile_state *state, int i, int units, bool two_values, bool two_columns)
+add_some_values(const tile_state *state, int block, int first, int end, int i, int tiles)
 {
-    enum { ROW = COLUMNS * sizeof(float), DOWN = BLOCK * COLUMNS, VALUES = BLOCK * SA2_TILE_UNIT };
-    float *o = state->out.o + i * DOWN;
+    enum { ROW = COLUMNS * sizeof(float), DOWN = BLOCK * COLUMNS, VALUES = BLOCK * UNIT };
+    float *o = state->out.o + i * DOWN + block * BLOCK;
     _tile_loadd(0, o, ROW);
-    if (two_columns)
-        _tile_loadd(1, o + BLOCK, ROW);
-    if (two_values) {
-        _tile_loadd(2, o + DOWN, ROW);
-        if (two_columns)
-            _tile_loadd(3, o + DOWN + BLOCK, ROW);
-    }
-    for (int u = 0; u < units; u++) {
-        const uint32_t *weights = state->weights + 2 * u * TILE_WORDS;
-        _tile_loadd(4, state->v[u] + i * VALUES, 64);
-        _tile_loadd(6, weights, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        if (two_columns) {
-            _tile_loadd(7, weights + TILE_WORDS, 64);
-            _tile_dpbf16ps(1, 4, 7);
+    if (tiles > 1)
+        _tile_loadd(1, o + DOWN, ROW);
+    if (tiles > 2)
+        _tile_loadd(2, o + 2 * DOWN, ROW);
+    if (tiles > 3)
+        _tile_loadd(3, o + 3 * DOWN, ROW);
+    for (int u = first; u < end; u++) {
+        const uint16_t *v = state->v[u] + i * VALUES;
+        _tile_loadd(7, state->weights + u * TILE_WORDS, 64);
+        _tile_loadd(6, v, 64);
+        _tile_dpbf16ps(0, 6, 7);
+        if (tiles > 1) {
+            _tile_loadd(6, v + VALUES, 64);
+            _tile_dpbf16ps(1, 6, 7);
         }
-        if (two_values) {
-            _tile_loadd(5, state->v[u] + (i + 1) * VALUES, 64);
-            _tile_dpbf16ps(2, 5, 6);
-            if (two_columns)
-                _tile_dpbf16ps(3, 5, 7);
+        if (tiles > 2) {
+            _tile_loadd(6, v + 2 * VALUES, 64);
+            _tile_dpbf16ps(2, 6, 7);
+        }
+        if (tiles > 3) {
+            _tile_loadd(6, v + 3 * VALUES, 64);
+            _tile_dpbf16ps(3, 6, 7);
         }
     }
     _tile_stored(0, o, ROW);
-    if (two_columns)
-        _tile_stored(1, o + BLOCK, ROW);
-    if (two_values) {
-        _tile_stored(2, o + DOWN, ROW);
-        if (two_columns)
-            _tile_stored(3, o + DOWN + BLOCK, ROW);
-    }
+    if (tiles > 1)
+        _tile_stored(1, o + DOWN, ROW);
+    if (tiles > 2)
+        _tile_stored(2, o + 2 * DOWN, ROW);
+    if (tiles > 3)
+        _tile_stored(3, o + 3 * DOWN, ROW);
 }
 
-static void multiply_all_values(const tile_state *state, int n)
+static void add_values(const tile_state *state, int block, int first, int end)
 {
-    int i = 0, units = (n + SA2_TILE_UNIT - 1) / SA2_TILE_UNIT, tiles = state->value_tiles;
-    if (state->blocks == 2) {
-        for (; i + 2 <= tiles; i += 2)
-            multiply_values(state, i, units, true, true);
-        if (i < tiles)
-            multiply_values(state, i, units, false, true);
-    } else {
-        for (; i + 2 <= tiles; i += 2)
-            multiply_values(state, i, units, true, false);
-        if (i < tiles)
-            multiply_values(state, i, units, false, false);
-    }
+    int i = 0;
+    for (; i + 4 <= state->value_tiles; i += 4)
+        add_some_values(state, block, first, end, i, 4);
+    for (; i < state->value_tiles; i++)
+        add_some_values(state, block, first, end, i, 1);
 }
 
 /* ---- softmax ---- */
 
-/* 2^t cut to bf16 by the caller; 0 where t is very low. */
-static inline __m512 power_of_2(__m512 t)
+static void start_softmax(tile_state *state, int n)
 {
-    /* 2^f for 0 <= f < 1, minimax of relative error 7.5e-5; a bf16 has 8 bits */
-    const __m512 c0 = _mm512_set1_ps(9.999252186e-01f), c1 = _mm512_set1_ps(6.958335405e-01f),
-                 c2 = _mm512_set1_ps(2.260671554e-01f), c3 = _mm512_set1_ps(7.802452266e-02f);
-    __m512 f = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    __m512 p = _mm512_fmadd_ps(c3, f, c2);
-    p = _mm512_fmadd_ps(p, f, c1);
-    p = _mm512_fmadd_ps(p, f, c0);
-    return _mm512_scalef_ps(p, t);
+    const sa2_attention_tile *tile = state->tile;
+    state->factor = fabsf(tile->scale) / unit_of_k;
+    state->all_see[0] = state->all_see[1] = n;
+    for (int c = 0; c < COLUMNS; c++) {
+        int64_t visible = c < tile->n ? tile->visible[c] - state->first : n;
+        state->visible[c] = (int32_t)(visible < 0 ? 0 : visible < n ? visible : n);
+        if (state->visible[c] < state->all_see[c / BLOCK])
+            state->all_see[c / BLOCK] = state->visible[c];
+        state->shift[c] = INFINITY; /* any score is above its limit */
+        state->out.sum[c] = 0.0f;
+    }
 }
 
-static void rescale(const tile_state *state, int block, __m512 factor)
+/* New shifts for columns of a block that see a score above their limit; what they have follows. */
+static void shift_columns(tile_state *state, int block, int u, const float *scores, softmax *m,
+                          int *added)
 {
-    float *o = state->out.o + block * BLOCK;
+    __m512 most = _mm512_set1_ps(-INFINITY);
+    for (int i = 0; i < UNIT; i++)
+        most = _mm512_mask_max_ps(most, _mm512_cmpgt_epi32_mask(m->seen, _mm512_set1_epi32(i)),
+                                  most, _mm512_loadu_ps(scores + i * BLOCK));
+    __m512 k = _mm512_fmadd_ps(most, m->factor, m->shift);
+    __mmask16 grows = _mm512_cmp_ps_mask(k, _mm512_set1_ps(magic + LIMIT), _CMP_GE_OQ);
+    if (grows == 0)
+        return;
+    add_values(state, block, *added, u);
+    *added = u;
+    __m512 after = _mm512_set1_ps(magic + LARGEST) - v_round(most * m->factor);
+    after = _mm512_mask_mov_ps(m->shift, grows, after);
+    __m512 factor = v_exp(_mm512_maskz_sub_ps(grows, after, m->shift) * _mm512_set1_ps(unit_of_k));
+    m->shift = after;
+    _mm512_storeu_ps(state->shift + block * BLOCK, after);
+    float *sum = state->out.sum + block * BLOCK, *o = state->out.o + block * BLOCK;
+    _mm512_storeu_ps(sum, _mm512_loadu_ps(sum) * factor);
     for (int e = 0; e < state->tile->d; e++)
         _mm512_storeu_ps(o + e * COLUMNS, _mm512_loadu_ps(o + e * COLUMNS) * factor);
 }
 
-/* The reference of a block of columns for this step; values and sum so far follow it. */
-static inline __m512 refer(tile_state *state, int block, __m512 most)
+/* Scores of unit u, which begins at key number j of the range, become weights. *added counts the units of
+ * this block whose values are added. */
+static void weigh(tile_state *state, int block, int u, const float *scores, int *added, int j)
 {
-    float *max = state->out.max + block * BLOCK, *sum = state->out.sum + block * BLOCK;
-    __m512 before = _mm512_loadu_ps(max);
-    __mmask16 grows = _mm512_cmp_ps_mask(before + _mm512_set1_ps(slack), most, _CMP_LT_OQ);
-    if (grows == 0)
-        return before;
-    __m512 after = _mm512_mask_mov_ps(before, grows, most);
-    __m512 factor = v_exp(before - after);
-    _mm512_storeu_ps(max, after);
-    _mm512_storeu_ps(sum, _mm512_loadu_ps(sum) * factor);
-    rescale(state, block, factor);
-    return after;
+    __m512i visible = _mm512_loadu_si512(state->visible + block * BLOCK);
+    softmax m = {.factor = _mm512_set1_ps(state->factor),
+                 .shift = _mm512_loadu_ps(state->shift + block * BLOCK),
+                 .seen = _mm512_sub_epi32(visible, _mm512_set1_epi32(j))};
+    uint32_t *weights = state->weights + u * TILE_WORDS;
+    __m512 sum;
+    if (j + UNIT > state->all_see[block] || weigh_keys(scores, &m, false, weights, &sum)) {
+        shift_columns(state, block, u, scores, &m, added);
+        (void)weigh_keys(scores, &m, true, weights, &sum);
+    }
+    float *sums = state->out.sum + block * BLOCK;
+    _mm512_storeu_ps(sums, _mm512_loadu_ps(sums) + sum);
 }
 
-/* Scores of a step become weights, for a block of columns of which column c sees seen[c] keys. */
-static inline __attribute__((always_inline)) void weigh(tile_state *state, int block, bool masked,
-                                                        __m512i seen)
+/* A chunk: n keys from number j of the range on. Scores of the next unit are under way while those of
+ * this one are weighed. */
+static void run_chunk(tile_state *state, int j, int n)
 {
-    const float *scores = state->scores + block * BLOCK;
-    float scale = fabsf(state->tile->scale);
-    __m512 most[4];
-    for (int u = 0; u < 4; u++)
-        most[u] = _mm512_set1_ps(-FLT_MAX);
-    for (int i = 0; i < STEP; i += 4)
-        for (int u = 0; u < 4; u++) {
-            __mmask16 sees = 0xffff;
-            if (masked)
-                sees = _mm512_cmpgt_epi32_mask(seen, _mm512_set1_epi32(i + u));
-            __m512 s = _mm512_loadu_ps(scores + (i + u) * COLUMNS);
-            most[u] =
-                masked ? _mm512_mask_max_ps(most[u], sees, most[u], s) : _mm512_max_ps(most[u], s);
+    int units = (n + UNIT - 1) / UNIT, i = 0;
+    find_keys(state, state->first + j, n);
+    multiply_keys(state, 0, 0, state->scores[0]);
+    for (int block = 0; block < state->blocks; block++) {
+        int added = 0;
+        for (int u = 0; u < units; u++, i++) {
+            bool last = u + 1 == units;
+            if (!last || block + 1 < state->blocks)
+                multiply_keys(state, last ? block + 1 : block, last ? 0 : u + 1,
+                              state->scores[(i + 1) % 2]);
+            weigh(state, block, u, state->scores[i % 2], &added, j + u * UNIT);
         }
-    most[0] = _mm512_max_ps(_mm512_max_ps(most[0], most[1]), _mm512_max_ps(most[2], most[3]));
-    __m512 reference = refer(state, block, most[0] * _mm512_set1_ps(scale));
-
-    const float log2_e = 1.44269504f;
-    __m512 factor = _mm512_set1_ps(scale * log2_e);
-    __m512 shift = _mm512_setzero_ps() - reference * _mm512_set1_ps(log2_e);
-    const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (int u = 0; u < UNITS; u++) {
-        uint32_t *weights = state->weights + (2 * u + block) * TILE_WORDS;
-        const float *unit_scores = scores + u * SA2_TILE_UNIT * COLUMNS;
-        for (int i = 0; i < SA2_TILE_UNIT; i += 2) {
-            __m512 even = _mm512_loadu_ps(unit_scores + i * COLUMNS);
-            __m512 odd = _mm512_loadu_ps(unit_scores + (i + 1) * COLUMNS);
-            even = power_of_2(_mm512_fmadd_ps(even, factor, shift));
-            odd = power_of_2(_mm512_fmadd_ps(odd, factor, shift));
-            __m512i pair = _mm512_mask_blend_epi16(0xaaaaaaaa,
-                                                   _mm512_srli_epi32(_mm512_castps_si512(even), 16),
-                                                   _mm512_castps_si512(odd));
-            if (masked) {
-                int key = u * SA2_TILE_UNIT + i;
-                __mmask16 both = _mm512_cmpgt_epi32_mask(seen, _mm512_set1_epi32(key + 1));
-                __mmask16 one = _mm512_cmpgt_epi32_mask(seen, _mm512_set1_epi32(key));
-                __m512i upper = _mm512_maskz_and_epi32(both, pair, _mm512_set1_epi32(-65536));
-                __m512i lower = _mm512_maskz_and_epi32(one, pair, _mm512_set1_epi32(65535));
-                pair = _mm512_or_si512(upper, lower);
-            }
-            _mm512_storeu_si512(weights + i / 2 * BLOCK, pair);
-            sums[i / 2 % 2] = _mm512_dpbf16_ps(sums[i / 2 % 2], (__m512bh)pair, ones);
-        }
+        add_values(state, block, added, units);
     }
-    float *sum = state->out.sum + block * BLOCK;
-    _mm512_storeu_ps(sum, _mm512_loadu_ps(sum) + (sums[0] + sums[1]));
-}
-
-/* n keys from number j on. */
-static void weigh_block(tile_state *state, int block, int64_t j, int n)
-{
-    const sa2_attention_tile *tile = state->tile;
-    int32_t seen[BLOCK];
-    bool all = n == STEP;
-    for (int c = 0; c < BLOCK; c++) {
-        int column = block * BLOCK + c;
-        int64_t visible = column < tile->n ? tile->visible[column] - j : n;
-        seen[c] = (int32_t)(visible < n ? visible : n);
-        all = all && visible >= n;
-    }
-    if (all)
-        weigh(state, block, false, _mm512_setzero_si512());
-    else
-        weigh(state, block, true, _mm512_loadu_si512(seen));
 }
 
 /* ---- the table ---- */
@@ -379,30 +312,25 @@ static void tile_range(const sa2_attention_tile *tile, int64_t first, int64_t en
     }
     tile_state state = {.tile = tile,
                         .blocks = (tile->n + BLOCK - 1) / BLOCK,
-                        .key_tiles = (int)(sa2_tile_key_dims(tile->d) / SA2_TILE_UNIT),
+                        .key_tiles = (int)(sa2_tile_key_dims(tile->d) / UNIT),
                         .value_tiles = (int)(sa2_tile_value_dims(tile->d) / BLOCK),
-                        .scores = room,
+                        .scores = {room, room + UNIT * BLOCK},
+                        .first = first,
                         .out = out};
-    state.weights = (uint32_t *)(void *)(state.scores + STEP * COLUMNS);
-    state.q = state.weights + 2 * UNITS * TILE_WORDS;
+    state.weights = (uint32_t *)(void *)(room + 2 * UNIT * BLOCK);
+    state.q = state.weights + UNITS * TILE_WORDS;
     state.key_room = (uint16_t *)(state.q + 2 * state.key_tiles * TILE_WORDS);
-    state.value_room = state.key_room + STEP * sa2_tile_key_dims(tile->d);
-    for (int c = 0; c < COLUMNS; c++) {
-        out.max[c] = -FLT_MAX;
-        out.sum[c] = 0.0f;
-    }
+    state.value_room = state.key_room + CHUNK * sa2_tile_key_dims(tile->d);
+    start_softmax(&state, (int)(end - first));
     memset(out.o, 0, (size_t)(state.value_tiles * BLOCK * COLUMNS) * sizeof(float));
     turn_queries(&state);
     configure();
-    for (int64_t j = first; j < end; j += STEP) {
-        int n = end - j < STEP ? (int)(end - j) : STEP;
-        find_keys(&state, j, n);
-        multiply_all_keys(&state, n);
-        for (int b = 0; b < state.blocks; b++)
-            weigh_block(&state, b, j, n);
-        multiply_all_values(&state, n);
-    }
+    int n = (int)(end - first);
+    for (int j = 0; j < n; j += CHUNK)
+        run_chunk(&state, j, n - j < CHUNK ? n - j : CHUNK);
     _tile_release();
+    for (int c = 0; c < COLUMNS; c++) /* where weights are 1 */
+        out.max[c] = fmaxf((magic + LARGEST - state.shift[c]) * unit_of_k, -FLT_MAX);
 }
 
 static void tile_join(sa2_partial into, sa2_partial from, int d)
