@@ -10,7 +10,7 @@ static const sa2_check_part *const areas[] = {
     sa2_check_audio_parts,        sa2_check_hearing_parts,  sa2_check_decoder_parts,
     sa2_check_generation_parts,   sa2_check_sampling_parts, sa2_check_vocoder_parts,
     sa2_check_flow_encoder_parts, sa2_check_flow_dit_parts, sa2_check_flow_mel_parts,
-    sa2_check_voice_parts,
+    sa2_check_voice_parts,        sa2_check_speech_parts,
 };
 
 static const sa2_check_part *find(const char *name)

@@ -8,30 +8,13 @@
 
 /* ---- opening ---- */
 
-static sa2_status find_config(sa2_check_flow *b, sa2_error *err)
-{
-    const char *folder = b->run->context->model;
-    if (folder != NULL) {
-        char path[4096];
-        int n = snprintf(path, sizeof path, "%s/token2wav/flow.yaml", folder);
-        if (n < 0 || n >= (int)sizeof path)
-            return sa2_fail(err, SA2_ERR_IO, "%.200s...: the path is too long", folder);
-        return sa2_flow_yaml_read(&b->config, path, err);
-    }
-    sa2_preset preset;
-    sa2_status st = sa2_preset_find(&preset, sa2_golden_text(b->run->golden, "preset"), err);
-    if (st == SA2_OK)
-        b->config = sa2_token2wav_preset_dims(&preset.token2wav).flow;
-    return st;
-}
-
 sa2_status sa2_check_flow_run(sa2_check_run *run,
                               sa2_status (*part)(sa2_check_flow *b, sa2_error *err), sa2_error *err)
 {
     sa2_check_flow b = {.run = run, .dtype = run->context->dtype};
     sa2_status st = sa2_check_token2wav_map(&b.map, run, SA2_FLOW_FILE, err);
     if (st == SA2_OK)
-        st = find_config(&b, err);
+        st = sa2_check_flow_config(&b.config, run, err);
     if (st == SA2_OK)
         st = part(&b, err);
     sa2_backend_arena_destroy(run->context->backend, &b.weights);

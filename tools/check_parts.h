@@ -22,11 +22,7 @@ extern const sa2_check_part sa2_check_vocoder_parts[];      /* check_vocoder.c *
 extern const sa2_check_part sa2_check_flow_encoder_parts[]; /* check_flow_encoder.c */
 extern const sa2_check_part sa2_check_flow_dit_parts[];     /* check_flow_dit.c */
 extern const sa2_check_part sa2_check_flow_mel_parts[];     /* check_flow_mel.c */
-extern const sa2_check_part sa2_check_hearing_parts[];    /* check_hearing.c */
-extern const sa2_check_part sa2_check_decoder_parts[];    /* check_decoder.c */
-extern const sa2_check_part sa2_check_generation_parts[]; /* check_generation.c */
-extern const sa2_check_part sa2_check_sampling_parts[];   /* check_sampling.c */
-extern const sa2_check_part sa2_check_vocoder_parts[];    /* check_vocoder.c */
-extern const sa2_check_part sa2_check_voice_parts[];      /* check_voice.c */
+extern const sa2_check_part sa2_check_voice_parts[];        /* check_voice.c */
+extern const sa2_check_part sa2_check_speech_parts[];       /* check_speech.c */
 
 #endif

@@ -1,0 +1,212 @@
+#include "runtime/token2wav/speech.h"
+
+sa2_status sa2_speech_ladder_from(sa2_speech_ladder *ladder, int first, sa2_error *err)
+{
+    if (first < SA2_SPEECH_FIRST_LEAST || first > SA2_SPEECH_CHUNK)
+        return sa2_fail(err, SA2_ERR_ARG, "first chunk: %d codes, %d to %d expected", first,
+                        SA2_SPEECH_FIRST_LEAST, SA2_SPEECH_CHUNK);
+    *ladder = (sa2_speech_ladder){0};
+    int codes = first;
+    while (codes < SA2_SPEECH_CHUNK) {
+        ladder->codes[ladder->n++] = codes;
+        codes *= 2;
+    }
+    ladder->codes[ladder->n++] = SA2_SPEECH_CHUNK;
+    return SA2_OK;
+}
+
+/* ---- starting and ending ---- */
+
+static sa2_status judge_ladder(const sa2_speech_ladder *ladder, sa2_error *err)
+{
+    for (int i = 0; i < ladder->n; i++) {
+        int least = i == 0 ? SA2_SPEECH_FIRST_LEAST : 2, most = 2 * SA2_SPEECH_CHUNK;
+        if (ladder->codes[i] < least || ladder->codes[i] > most)
+            return sa2_fail(err, SA2_ERR_LIMIT, "chunk %d: %d codes, %d to %d expected", i,
+                            ladder->codes[i], least, most);
+    }
+    return SA2_OK;
+}
+
+sa2_status sa2_speech_start(sa2_token2wav *t, sa2_speech_slots *slots, sa2_speech *speech,
+                            const sa2_speech_voice *voice, const sa2_speech_ladder *ladder,
+                            uint64_t seed, int32_t *codes, int room, sa2_error *err)
+{
+    *speech = (sa2_speech){.voice = voice, .codes = codes, .room = room, .slot = -1};
+    if (ladder != NULL)
+        speech->ladder = *ladder;
+    if (speech->ladder.n == 0)
+        speech->ladder = (sa2_speech_ladder){.n = 1, .codes = {SA2_SPEECH_CHUNK}};
+    sa2_status st = judge_ladder(&speech->ladder, err);
+    int slot = 0;
+    while (slot < t->options.max_streams && slots->taken[slot])
+        slot++;
+    if (st == SA2_OK && slot == t->options.max_streams)
+        st = sa2_fail(err, SA2_ERR_LIMIT, "speech: all %d streams are taken",
+                      t->options.max_streams);
+    if (st == SA2_OK)
+        st = sa2_backend_arena_create(t->backend, &speech->memory,
+                                      sa2_vocoder_state_bytes(&t->vocoder.dims) + 1024, err);
+    if (st == SA2_OK)
+        st = sa2_vocoder_state_init(&speech->vocoder, &t->vocoder.dims, seed, &speech->memory, err);
+    if (st == SA2_OK)
+        st = sa2_flow_stream_start(t->stream, &t->flow, &t->cache, &speech->flow, slot,
+                                   &voice->flow, err);
+    if (st == SA2_OK) {
+        slots->taken[slot] = true;
+        speech->slot = slot;
+    } else {
+        sa2_speech_drop(t, slots, speech);
+    }
+    return st;
+}
+
+void sa2_speech_drop(sa2_token2wav *t, sa2_speech_slots *slots, sa2_speech *speech)
+{
+    if (speech->slot >= 0 && speech->voice != NULL)
+        slots->taken[speech->slot] = false;
+    sa2_backend_arena_destroy(t->backend, &speech->memory);
+    *speech = (sa2_speech){.slot = -1};
+}
+
+sa2_status sa2_speech_push(const sa2_token2wav *t, sa2_speech *speech, const int32_t *codes, int n,
+                           sa2_error *err)
+{
+    if (speech->voice == NULL || speech->ended)
+        return sa2_fail(err, SA2_ERR_ARG, "speech: codes for a stream that is over");
+    for (int i = 0; i < n; i++) {
+        if (codes[i] < 0)
+            return sa2_fail(err, SA2_ERR_ARG, "speech: code %d, 0 to %d expected", codes[i],
+                            t->flow.config.vocab - 1);
+        if (codes[i] >= t->flow.config.vocab)
+            continue;
+        int most = t->flow.max_tokens - speech->voice->flow.n_tokens;
+        if (speech->n_codes == speech->room || speech->n_codes == most)
+            return sa2_fail(err, SA2_ERR_LIMIT, "speech: more than %d codes", speech->n_codes);
+        speech->codes[speech->n_codes++] = codes[i];
+    }
+    return SA2_OK;
+}
+
+void sa2_speech_end(sa2_speech *speech)
+{
+    speech->ended = true;
+}
+
+/* ---- chunks ---- */
+
+/* The next chunk; n is 0 when it cannot be computed yet. */
+static sa2_flow_chunk next_chunk(const sa2_token2wav *t, const sa2_speech *speech)
+{
+    int rung = speech->n_chunks < speech->ladder.n ? speech->n_chunks : speech->ladder.n - 1;
+    int codes = speech->ladder.codes[rung], left = speech->n_codes - speech->n_done;
+    sa2_flow_chunk chunk = {.tokens = speech->codes + speech->n_done};
+    if (speech->voice == NULL || left == 0)
+        return chunk;
+    if (left >= codes + t->flow.config.lookahead) {
+        chunk.n = codes;
+    } else if (speech->ended) {
+        chunk.n = left;
+        chunk.last = true;
+    }
+    return chunk;
+}
+
+bool sa2_speech_ready(const sa2_token2wav *t, const sa2_speech *speech)
+{
+    return next_chunk(t, speech).n > 0;
+}
+
+bool sa2_speech_complete(const sa2_speech *speech)
+{
+    return speech->ended && speech->n_done == speech->n_codes;
+}
+
+/* What one step computes together. */
+typedef struct speech_step {
+    int n;
+    int who[SA2_VOCODER_SOUNDS]; /* of the caller's streams */
+    sa2_flow_chunk flow[SA2_VOCODER_SOUNDS];
+    sa2_vocoder_chunk vocoder[SA2_VOCODER_SOUNDS];
+    int64_t n_samples[SA2_VOCODER_SOUNDS];
+    int64_t frames, samples; /* of all */
+} speech_step;
+
+/* As many streams as the planned memory takes, in turn; the others come in the next step. */
+static void gather(speech_step *step, const sa2_token2wav *t, sa2_speech *const *streams, int n)
+{
+    int codes = 0;
+    *step = (speech_step){0};
+    for (int i = 0; i < n && step->n < t->options.max_streams; i++) {
+        sa2_flow_chunk chunk = next_chunk(t, streams[i]);
+        codes += chunk.n + t->flow.config.lookahead;
+        if (chunk.n == 0 || codes > t->max_codes) {
+            codes -= chunk.n + t->flow.config.lookahead;
+            continue;
+        }
+        int frames = chunk.n * t->flow.config.up_stride;
+        chunk.stream = &streams[i]->flow;
+        step->who[step->n] = i;
+        step->flow[step->n] = chunk;
+        step->vocoder[step->n] = (sa2_vocoder_chunk){
+            .state = &streams[i]->vocoder, .frames = frames, .last = chunk.last};
+        step->frames += frames;
+        step->n_samples[step->n] = sa2_vocoder_samples(&step->vocoder[step->n]);
+        step->samples += step->n_samples[step->n];
+        step->n++;
+    }
+}
+
+/* Flow and vocoder; the samples of all come to `out` (host). */
+static sa2_status compute(sa2_token2wav *t, const speech_step *step, float *out, sa2_error *err)
+{
+    size_t mark = sa2_arena_mark(&t->work);
+    sa2_flow_solution solution = {0};
+    sa2_tensor mel = sa2_tensor_2d(NULL, SA2_F32, step->frames, t->flow.config.mel);
+    sa2_tensor sound = sa2_tensor_1d(NULL, SA2_F32, step->samples);
+    mel.data = sa2_arena_take(&t->work, sa2_tensor_bytes(&mel));
+    sound.data = sa2_arena_take(&t->work, sa2_tensor_bytes(&sound));
+    sa2_status st = sa2_flow_begin(t->stream, &t->flow, &t->cache, &t->room, &solution, mel,
+                                   step->flow, step->n, err);
+    if (st == SA2_OK)
+        st = sa2_flow_solve(t->stream, &solution, err);
+    if (st == SA2_OK) {
+        const sa2_vocoder_batch batch = {.n = step->n,
+                                         .chunks = step->vocoder,
+                                         .mel = mel,
+                                         .noise = !t->options.no_source_noise};
+        st = sa2_vocoder_forward(t->stream, &t->vocoder, &t->work, sound, &batch, NULL, err);
+    }
+    if (st == SA2_OK)
+        sa2_download(t->stream, out, sound);
+    sa2_status finished = sa2_stream_finish(t->stream, st == SA2_OK ? err : NULL);
+    sa2_flow_abandon(&solution);
+    sa2_arena_rewind(&t->work, mark);
+    return st != SA2_OK ? st : finished;
+}
+
+sa2_status sa2_speech_step(sa2_token2wav *t, sa2_speech *const *streams, int n,
+                           sa2_speech_sink sink, void *context, int *n_chunks, sa2_error *err)
+{
+    speech_step step;
+    gather(&step, t, streams, n);
+    *n_chunks = step.n;
+    if (step.n == 0)
+        return SA2_OK;
+    size_t mark = sa2_arena_mark(&t->host);
+    float *out = sa2_arena_take(&t->host, (size_t)step.samples * sizeof(float));
+    sa2_status st = out != NULL ? compute(t, &step, out, err)
+                                : sa2_fail(err, SA2_ERR_NOMEM, "speech: %lld samples do not fit",
+                                           (long long)step.samples);
+    const float *from = out;
+    for (int k = 0; st == SA2_OK && k < step.n; k++) {
+        sa2_speech *speech = streams[step.who[k]];
+        speech->n_done += step.flow[k].n;
+        speech->n_chunks++;
+        if (step.n_samples[k] > 0)
+            sink(context, step.who[k], from, step.n_samples[k]);
+        from += step.n_samples[k];
+    }
+    sa2_arena_rewind(&t->host, mark);
+    return st;
+}
