@@ -31,7 +31,7 @@ void test_model_open(test_model *m, int n_threads)
 {
     sa2_error err = {0};
     sa2_preset preset = small_preset();
-    sa2_tensor_map *map;
+    sa2_tensor_map *map = NULL;
     sa2_backend_options options = {.n_threads = n_threads};
     if (sa2_backend_open(&m->backend, &options, &err) != SA2_OK ||
         sa2_synthetic_map(&map, &preset, 0, &err) != SA2_OK ||
