@@ -47,6 +47,12 @@ sa2_status sa2_arena_reserve(sa2_arena *arena, size_t bytes, sa2_error *err)
     return st;
 }
 
+void sa2_arena_commit(const sa2_arena *arena)
+{
+    if (arena->owned_bytes > 0)
+        madvise(arena->base, arena->owned_bytes, MADV_POPULATE_WRITE); /* a wish as well */
+}
+
 void sa2_arena_destroy(sa2_arena *arena)
 {
     if (arena->owned_bytes > 0)

@@ -279,7 +279,7 @@ static sa2_status fill(sa2_job *job, const sa2_job_draft *d, sa2_error *err)
     fill_rules(job, d);
     fill_sequences(job, d);
     fill_clips(job, d);
-    if (d->given != NULL)
+    if (d->given != NULL && d->given->n > 0)
         fill_given(job, d);
     job->group.audio = job->audio;
     return fill_beams(job, d, err);

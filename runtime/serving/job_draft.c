@@ -114,12 +114,14 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
     sa2_request_limits limits = {.n_tokens = s->prompt.n_tokens,
                                  .max_num_seqs = s->max_num_seqs,
                                  .has_tokenizer = s->prompt.encoder != NULL};
+    sa2_prompt_setting prompt = s->prompt;
+    prompt.rows_given = d->given != NULL;
     sa2_status st = sa2_request_check(request, &limits, err);
     if (st == SA2_OK)
         st = sa2_sound_list_measure(&d->sounds, request->sounds, request->n_sounds, s->audio_rule,
                                     err);
     if (st == SA2_OK)
-        st = sa2_prompt_make(&d->prompt, &s->prompt, request, &d->sounds, err);
+        st = sa2_prompt_make(&d->prompt, &prompt, request, &d->sounds, err);
     if (st == SA2_OK && request->chat != NULL)
         st = sa2_tool_names_read(&d->tools, request->chat->tools, err);
     if (st != SA2_OK)

@@ -34,7 +34,13 @@ static sa2_status take_memory(sa2_machine *m, const sa2_engine_plan *plan, sa2_e
         st = sa2_backend_arena_create(backend, &m->work, plan->work, err);
     if (st == SA2_OK)
         st = sa2_arena_create(&m->host, plan->host, err);
-    return st;
+    if (st != SA2_OK)
+        return st;
+    sa2_arena_commit(&m->pages); /* what is planned is there: no surprise in the middle of a step */
+    sa2_arena_commit(&m->device);
+    sa2_arena_commit(&m->work);
+    sa2_arena_commit(&m->host);
+    return SA2_OK;
 }
 
 sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,

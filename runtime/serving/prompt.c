@@ -176,7 +176,7 @@ static sa2_status make_ids(sa2_prompt *prompt, const sa2_prompt_setting *setting
                             setting->n_tokens - 1, request->ids[i]);
     sa2_ids_append_all(&prompt->ids, request->ids, request->n_ids);
     sa2_status st = sa2_ids_status(&prompt->ids, err);
-    if (st != SA2_OK || setting->special == NULL)
+    if (st != SA2_OK || setting->special == NULL || setting->rows_given)
         return st;
     return place_sounds(prompt, setting->special, sounds, err);
 }

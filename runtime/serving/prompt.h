@@ -11,6 +11,7 @@ typedef struct sa2_prompt_setting {
     const sa2_special *special; /* of its tokenizer */
     sa2_template template;
     bool literal_user_text;
+    bool rows_given;   /* places of sound among ids have their rows already */
     int n_tokens;      /* ids below it are tokens */
     int max_model_len; /* limits the text that is looked at */
 } sa2_prompt_setting;

@@ -27,16 +27,15 @@ static sa2_preset small_preset(void)
     return preset;
 }
 
-void test_model_open(test_model *m, int n_threads)
+static void open_preset(test_model *m, const sa2_preset *preset, int n_threads)
 {
     sa2_error err = {0};
-    sa2_preset preset = small_preset();
     sa2_tensor_map *map = NULL;
     sa2_backend_options options = {.n_threads = n_threads};
     if (sa2_backend_open(&m->backend, &options, &err) != SA2_OK ||
-        sa2_synthetic_map(&map, &preset, 0, &err) != SA2_OK ||
-        sa2_model_from_map(&m->model, m->backend, &preset.config, map,
-                           preset.vocab_entries + SA2_PRESET_ADDED_TOKENS, NULL, &err) != SA2_OK)
+        sa2_synthetic_map(&map, preset, 0, &err) != SA2_OK ||
+        sa2_model_from_map(&m->model, m->backend, &preset->config, map,
+                           preset->vocab_entries + SA2_PRESET_ADDED_TOKENS, NULL, &err) != SA2_OK)
         fail_msg("%s", err.message);
     sa2_tensor_map_destroy(map);
     test_tokenizer tokenizer;
@@ -44,6 +43,19 @@ void test_model_open(test_model *m, int n_threads)
     sa2_encoder_destroy(tokenizer.encoder);
     m->model.tokenizer = tokenizer.tokenizer; /* closed with the model */
     m->model.special = tokenizer.special;
+}
+
+void test_model_open(test_model *m, int n_threads)
+{
+    sa2_preset preset = small_preset();
+    open_preset(m, &preset, n_threads);
+}
+
+void test_model_open_tiny(test_model *m, int n_threads)
+{
+    sa2_preset preset;
+    assert_int_equal(sa2_preset_find(&preset, "tiny", NULL), SA2_OK);
+    open_preset(m, &preset, n_threads);
 }
 
 void test_model_close(test_model *m)

@@ -12,6 +12,9 @@ typedef struct test_model {
 
 /* Two layers of 128 columns and 1024 positions; the encoder has two of 64. Fails the test when it cannot. */
 void test_model_open(test_model *model, int n_threads);
+
+/* Preset tiny with seed 0, as golden cases have it. */
+void test_model_open_tiny(test_model *model, int n_threads);
 void test_model_close(test_model *model);
 
 #endif
