@@ -252,8 +252,13 @@ static void an_answer_ends_at_a_stop_string_wherever_tokens_end(void **state)
     test_answer whole = {0}, cut = {0};
     sa2_request r = request_of_ids(40);
     r.ignore_eos = true;
-    test_answer_ask(engine, &r, &whole);
-    const char *text = sa2_bytes_text(&whole.choices[0].text);
+    const char *text = "";
+    for (r.sampling.seed = 0; r.sampling.seed < 50 && strlen(text) <= 20; r.sampling.seed++) {
+        test_answer_free(&whole); /* some draws are bytes that are no characters */
+        test_answer_ask(engine, &r, &whole);
+        text = sa2_bytes_text(&whole.choices[0].text);
+    }
+    r.sampling.seed--;
     assert_true(strlen(text) > 20);
     char stop[8];
     size_t from = strlen(text) / 2; /* three bytes from a whole character on */
