@@ -88,8 +88,8 @@ typedef struct sa2_tile_kernels {
     /* Keys [first, end) into `out`; `room` is what is left of the thread's space beside two partials. */
     void (*range)(const sa2_attention_tile *tile, int64_t first, int64_t end, sa2_partial out,
                   float *room);
-    /* into and then from, as one. */
-    void (*join)(sa2_partial into, sa2_partial from, int d);
+    /* into and then from, as one, of n columns. */
+    void (*join)(sa2_partial into, sa2_partial from, int d, int n);
     /* y; zeros where nothing is seen */
     void (*write)(const sa2_attention_tile *tile, sa2_partial in);
     /* n keys and values in bf16 rows become keys [padded n, key dims] and values [padded n / 32, value dims, 32],

@@ -333,9 +333,9 @@ static void tile_range(const sa2_attention_tile *tile, int64_t first, int64_t en
         out.max[c] = fmaxf((magic + LARGEST - state.shift[c]) * unit_of_k, -FLT_MAX);
 }
 
-static void tile_join(sa2_partial into, sa2_partial from, int d)
+static void tile_join(sa2_partial into, sa2_partial from, int d, int n)
 {
-    sa2_tile_avx512()->join(into, from, d);
+    sa2_tile_avx512()->join(into, from, d, n);
 }
 
 static void tile_write(const sa2_attention_tile *tile, sa2_partial in)

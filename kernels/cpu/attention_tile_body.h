@@ -242,9 +242,9 @@ static void tile_range(const sa2_attention_tile *tile, int64_t first, int64_t en
         tile_step(&state, j, end - j < TILE_STEP ? (int)(end - j) : TILE_STEP);
 }
 
-static void tile_join(sa2_partial into, sa2_partial from, int d)
+static void tile_join(sa2_partial into, sa2_partial from, int d, int n)
 {
-    for (int v = 0; v < TILE_COLUMNS; v += VF_WIDTH) {
+    for (int v = 0; v < n; v += VF_WIDTH) {
         vf most = v_max(v_load(into.max + v), v_load(from.max + v));
         vf a = v_exp(v_load(into.max + v) - most), b = v_exp(v_load(from.max + v) - most);
         v_store(into.max + v, most);
