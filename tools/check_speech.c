@@ -148,16 +148,17 @@ static void judge_samples(void *context, int i, const float *samples, int64_t n)
 static sa2_status run_stream(speech_case *c, const sa2_speech_voice *voice,
                              const sa2_speech_ladder *ladder, sa2_error *err)
 {
-    sa2_speech_slots slots = {0};
     sa2_speech speech, *one = &speech;
     int n = (int)c->tokens.shape[0], n_chunks;
     int32_t *codes = malloc((size_t)n * sizeof *codes);
     if (codes == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "check: no memory for %d codes", n);
     judging j = {.run = c->run};
-    sa2_status st = sa2_speech_start(&c->t, &slots, &speech, voice, ladder, 0, codes, n, err);
+    sa2_status st = sa2_speech_init(&c->t, &speech, voice, ladder, codes, n, err);
     if (st == SA2_OK)
-        st = sa2_speech_push(&c->t, &speech, c->tokens.data, n, err);
+        st = sa2_speech_start(&c->t, &speech, 0, err);
+    if (st == SA2_OK)
+        st = sa2_speech_push(&speech, c->tokens.data, n, err);
     sa2_speech_end(&speech);
     for (; st == SA2_OK && !sa2_speech_complete(&speech); j.chunk++) {
         j.heard = false;
@@ -165,7 +166,7 @@ static sa2_status run_stream(speech_case *c, const sa2_speech_voice *voice,
         if (st == SA2_OK && !j.heard)
             judge_samples(&j, 0, NULL, 0);
     }
-    sa2_speech_drop(&c->t, &slots, &speech);
+    sa2_speech_drop(&c->t, &speech);
     free(codes);
     return st;
 }

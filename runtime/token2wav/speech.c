@@ -28,64 +28,79 @@ static sa2_status judge_ladder(const sa2_speech_ladder *ladder, sa2_error *err)
     return SA2_OK;
 }
 
-sa2_status sa2_speech_start(sa2_token2wav *t, sa2_speech_slots *slots, sa2_speech *speech,
-                            const sa2_speech_voice *voice, const sa2_speech_ladder *ladder,
-                            uint64_t seed, int32_t *codes, int room, sa2_error *err)
+sa2_status sa2_speech_init(const sa2_token2wav *t, sa2_speech *speech,
+                           const sa2_speech_voice *voice, const sa2_speech_ladder *ladder,
+                           int32_t *codes, int room, sa2_error *err)
 {
-    *speech = (sa2_speech){.voice = voice, .codes = codes, .room = room, .slot = -1};
+    int planned = t->flow.max_tokens - voice->flow.n_tokens;
+    *speech = (sa2_speech){.voice = voice,
+                           .codes = codes,
+                           .room = room < planned ? room : planned,
+                           .vocab = t->flow.config.vocab,
+                           .slot = -1};
     if (ladder != NULL)
         speech->ladder = *ladder;
     if (speech->ladder.n == 0)
         speech->ladder = (sa2_speech_ladder){.n = 1, .codes = {SA2_SPEECH_CHUNK}};
-    sa2_status st = judge_ladder(&speech->ladder, err);
-    int slot = 0;
-    while (slot < t->options.max_streams && slots->taken[slot])
-        slot++;
-    if (st == SA2_OK && slot == t->options.max_streams)
-        st = sa2_fail(err, SA2_ERR_LIMIT, "speech: all %d streams are taken",
-                      t->options.max_streams);
-    if (st == SA2_OK)
-        st = sa2_backend_arena_create(t->backend, &speech->memory,
-                                      sa2_vocoder_state_bytes(&t->vocoder.dims) + 1024, err);
-    if (st == SA2_OK)
-        st = sa2_vocoder_state_init(&speech->vocoder, &t->vocoder.dims, seed, &speech->memory, err);
-    if (st == SA2_OK)
-        st = sa2_flow_stream_start(t->stream, &t->flow, &t->cache, &speech->flow, slot,
-                                   &voice->flow, err);
-    if (st == SA2_OK) {
-        slots->taken[slot] = true;
-        speech->slot = slot;
-    } else {
-        sa2_speech_drop(t, slots, speech);
-    }
-    return st;
+    return judge_ladder(&speech->ladder, err);
 }
 
-void sa2_speech_drop(sa2_token2wav *t, sa2_speech_slots *slots, sa2_speech *speech)
+static int free_slot(const sa2_token2wav *t)
 {
-    if (speech->slot >= 0 && speech->voice != NULL)
-        slots->taken[speech->slot] = false;
-    sa2_backend_arena_destroy(t->backend, &speech->memory);
+    int slot = 0;
+    while (slot < t->options.max_streams && t->slots[slot].taken)
+        slot++;
+    return slot < t->options.max_streams ? slot : -1;
+}
+
+bool sa2_speech_can_start(const sa2_token2wav *t)
+{
+    return free_slot(t) >= 0;
+}
+
+sa2_status sa2_speech_start(sa2_token2wav *t, sa2_speech *speech, uint64_t seed, sa2_error *err)
+{
+    int slot = free_slot(t);
+    if (slot < 0)
+        return sa2_fail(err, SA2_ERR_LIMIT, "speech: all %d streams are taken",
+                        t->options.max_streams);
+    sa2_vocoder_state_reset(&t->slots[slot].vocoder, seed);
+    sa2_status st = sa2_flow_stream_start(t->stream, &t->flow, &t->cache, &speech->flow, slot,
+                                          &speech->voice->flow, err);
+    if (st != SA2_OK)
+        return st;
+    t->slots[slot].taken = true;
+    speech->slot = slot;
+    return SA2_OK;
+}
+
+void sa2_speech_drop(sa2_token2wav *t, sa2_speech *speech)
+{
+    if (speech->voice != NULL && speech->slot >= 0)
+        t->slots[speech->slot].taken = false;
     *speech = (sa2_speech){.slot = -1};
 }
 
-sa2_status sa2_speech_push(const sa2_token2wav *t, sa2_speech *speech, const int32_t *codes, int n,
-                           sa2_error *err)
+sa2_status sa2_speech_push(sa2_speech *speech, const int32_t *codes, int n, sa2_error *err)
 {
     if (speech->voice == NULL || speech->ended)
         return sa2_fail(err, SA2_ERR_ARG, "speech: codes for a stream that is over");
     for (int i = 0; i < n; i++) {
         if (codes[i] < 0)
             return sa2_fail(err, SA2_ERR_ARG, "speech: code %d, 0 to %d expected", codes[i],
-                            t->flow.config.vocab - 1);
-        if (codes[i] >= t->flow.config.vocab)
+                            speech->vocab - 1);
+        if (codes[i] >= speech->vocab)
             continue;
-        int most = t->flow.max_tokens - speech->voice->flow.n_tokens;
-        if (speech->n_codes == speech->room || speech->n_codes == most)
+        if (sa2_speech_full(speech))
             return sa2_fail(err, SA2_ERR_LIMIT, "speech: more than %d codes", speech->n_codes);
         speech->codes[speech->n_codes++] = codes[i];
     }
     return SA2_OK;
+}
+
+bool sa2_speech_full(const sa2_speech *speech)
+{
+    return speech->n_codes == speech->room;
 }
 
 void sa2_speech_end(sa2_speech *speech)
@@ -133,11 +148,13 @@ typedef struct speech_step {
 } speech_step;
 
 /* As many streams as the planned memory takes, in turn; the others come in the next step. */
-static void gather(speech_step *step, const sa2_token2wav *t, sa2_speech *const *streams, int n)
+static void gather(speech_step *step, sa2_token2wav *t, sa2_speech *const *streams, int n)
 {
     int codes = 0;
     *step = (speech_step){0};
     for (int i = 0; i < n && step->n < t->options.max_streams; i++) {
+        if (streams[i]->slot < 0)
+            continue;
         sa2_flow_chunk chunk = next_chunk(t, streams[i]);
         codes += chunk.n + t->flow.config.lookahead;
         if (chunk.n == 0 || codes > t->max_codes) {
@@ -149,7 +166,7 @@ static void gather(speech_step *step, const sa2_token2wav *t, sa2_speech *const 
         step->who[step->n] = i;
         step->flow[step->n] = chunk;
         step->vocoder[step->n] = (sa2_vocoder_chunk){
-            .state = &streams[i]->vocoder, .frames = frames, .last = chunk.last};
+            .state = &t->slots[streams[i]->slot].vocoder, .frames = frames, .last = chunk.last};
         step->frames += frames;
         step->n_samples[step->n] = sa2_vocoder_samples(&step->vocoder[step->n]);
         step->samples += step->n_samples[step->n];

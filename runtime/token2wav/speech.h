@@ -25,51 +25,49 @@ typedef struct sa2_speech_ladder {
  * [SA2_SPEECH_FIRST_LEAST, SA2_SPEECH_CHUNK]. */
 sa2_status sa2_speech_ladder_from(sa2_speech_ladder *ladder, int first, sa2_error *err);
 
-/* One stream. The codes' memory is the caller's; everything else is the struct's own and the planned memory's. */
+/* One stream. The codes' memory is the caller's, everything on the device is planned by token2wav. */
 typedef struct sa2_speech {
-    const sa2_speech_voice *voice; /* borrowed; NULL: not started, or over */
+    const sa2_speech_voice *voice; /* borrowed; NULL: not initialised, or over */
     sa2_speech_ladder ladder;
-    int32_t *codes; /* [room], given by start */
+    int32_t *codes; /* [room] */
     int room, n_codes;
+    int vocab;    /* codes that are sound lie below */
     int n_done;   /* codes that are sound already */
     int n_chunks; /* computed so far */
     bool ended;   /* no more codes come */
-    int slot;
+    int slot;     /* of token2wav; -1: not started */
     sa2_flow_stream flow;
-    sa2_vocoder_state vocoder;
-    sa2_arena memory; /* of the vocoder's state */
 } sa2_speech;
 
-/* The streams of one token2wav; zero-initialise it. */
-typedef struct sa2_speech_slots {
-    bool taken[SA2_VOCODER_SOUNDS];
-} sa2_speech_slots;
+/* Codes can be pushed from now on; nothing of the device is used yet. codes [room]: where the stream keeps them, no
+ * more than are planned count. ladder NULL: chunks of SA2_SPEECH_CHUNK. Errors: SA2_ERR_LIMIT a chunk of the ladder
+ * that is out of range. */
+sa2_status sa2_speech_init(const sa2_token2wav *t, sa2_speech *speech,
+                           const sa2_speech_voice *voice, const sa2_speech_ladder *ladder,
+                           int32_t *codes, int room, sa2_error *err);
 
-/* codes [room]: where the stream keeps its codes. seed: of the noise in the source. ladder NULL: chunks of
- * SA2_SPEECH_CHUNK. *speech starts anew; end it or drop it. Errors: SA2_ERR_LIMIT all streams are taken, a
- * chunk of the ladder that is out of range; SA2_ERR_NOMEM. */
-sa2_status sa2_speech_start(sa2_token2wav *t, sa2_speech_slots *slots, sa2_speech *speech,
-                            const sa2_speech_voice *voice, const sa2_speech_ladder *ladder,
-                            uint64_t seed, int32_t *codes, int room, sa2_error *err);
-
-/* Codes in order; the padding code and above are passed over. Errors: SA2_ERR_ARG a negative code, a stream that has ended;
- * SA2_ERR_LIMIT more than its room or than is planned. */
-sa2_status sa2_speech_push(const sa2_token2wav *t, sa2_speech *speech, const int32_t *codes, int n,
-                           sa2_error *err);
+/* Codes in order; the padding code and above are passed over. Errors: SA2_ERR_ARG a negative code, a stream that has
+ * ended; SA2_ERR_LIMIT more than its room. */
+sa2_status sa2_speech_push(sa2_speech *speech, const int32_t *codes, int n, sa2_error *err);
 void sa2_speech_end(sa2_speech *speech);
+bool sa2_speech_full(const sa2_speech *speech); /* no room for another code */
 
-/* Whether a chunk can be computed now, and whether all is computed (an ended stream without a code at all is complete
- * too). */
+/* Takes one of the planned streams. seed: of the noise in the source. Errors: SA2_ERR_LIMIT all are taken. */
+bool sa2_speech_can_start(const sa2_token2wav *t);
+sa2_status sa2_speech_start(sa2_token2wav *t, sa2_speech *speech, uint64_t seed, sa2_error *err);
+
+/* Whether a chunk can be computed now, once it has started, and whether all is computed (an ended stream without a code
+ * is complete too). */
 bool sa2_speech_ready(const sa2_token2wav *t, const sa2_speech *speech);
 bool sa2_speech_complete(const sa2_speech *speech);
 
-/* The stream is over, wherever it was; others do not notice. */
-void sa2_speech_drop(sa2_token2wav *t, sa2_speech_slots *slots, sa2_speech *speech);
+/* The stream is over, wherever it was; others do not notice. Zeroed is fine. */
+void sa2_speech_drop(sa2_token2wav *t, sa2_speech *speech);
 
 /* Samples [n] at SA2_SPEECH_RATE of streams[i], in host memory, valid during the call. */
 typedef void (*sa2_speech_sink)(void *context, int i, const float *samples, int64_t n);
 
-/* One chunk of every stream that is ready, together; sink is called once for each that gave samples. *n_chunks: how many.
+/* One chunk of every stream that has started and is ready, together; sink is called once for each that gave samples. *n_chunks: how many.
  * Errors: SA2_ERR_ARG; those of the ops, and the streams of this step are then lost. */
 sa2_status sa2_speech_step(sa2_token2wav *t, sa2_speech *const *streams, int n,
                            sa2_speech_sink sink, void *context, int *n_chunks, sa2_error *err);

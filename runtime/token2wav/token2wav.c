@@ -108,6 +108,8 @@ static sa2_status reserve(sa2_token2wav *t, sa2_error *err)
     if (st == SA2_OK)
         st = sa2_flow_cache_init(t->stream, &t->flow, &t->cache, o->max_streams, voice_codes(o),
                                  &t->kept, err);
+    for (int i = 0; st == SA2_OK && i < o->max_streams; i++)
+        st = sa2_vocoder_state_init(&t->slots[i].vocoder, dims, 0, &t->kept, err);
     return st;
 }
 

@@ -28,11 +28,18 @@ typedef struct sa2_token2wav_options {
     bool no_source_noise;  /* the vocoder's source has none: for checks */
 } sa2_token2wav_options;
 
+/* What a stream of speech.h keeps, beside the flow's cache. */
+typedef struct sa2_speech_slot {
+    bool taken;
+    sa2_vocoder_state vocoder;
+} sa2_speech_slot;
+
 typedef struct sa2_token2wav {
     sa2_token2wav_options options; /* complete */
     sa2_flow flow;
     sa2_flow_cache cache; /* of the streams */
     sa2_vocoder vocoder;
+    sa2_speech_slot slots[SA2_VOCODER_SOUNDS]; /* the first max_streams */
     int max_codes; /* of a forward's chunks together, look-ahead included */
 
     sa2_backend *backend; /* borrowed */
