@@ -84,7 +84,7 @@ static sa2_status bench_batch(generate *g, int n)
     options.max_model_len = g->prompt + g->length + 1;
     options.kv_cache_bytes = 0;
     double tokens, seconds, read = sa2_ceilings_read(&g->bench);
-    sa2_status st = sa2_engine_create_from_model(&engine, &g->model, &options, &g->err);
+    sa2_status st = sa2_engine_create_from_model(&engine, &g->model, NULL, &options, &g->err);
     if (st == SA2_OK)
         st = run_batch(g, engine, n, &tokens, &seconds);
     if (st == SA2_OK) {

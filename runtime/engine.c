@@ -1,5 +1,6 @@
 #include "runtime/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/serving/engine_internal.h"
@@ -38,7 +39,8 @@ sa2_request sa2_request_default(void)
 static sa2_status plan_engine(void *engine, const sa2_model *model, sa2_error *err)
 {
     sa2_engine *e = engine;
-    sa2_status st = sa2_engine_plan_make(&e->plan, &e->options, model, model->backend, err);
+    sa2_status st = sa2_engine_plan_make(&e->plan, &e->options, model, e->speaker.token2wav,
+                                         model->backend, err);
     if (st != SA2_OK)
         return st;
     sa2_engine_plan_print(&e->plan, &e->options);
@@ -63,6 +65,8 @@ static sa2_status set_up_requests(sa2_engine *e, sa2_error *err)
         .n_pages = plan->n_pages,
         .max_num_seqs = plan->max_num_seqs,
         .longest_token = e->machine.longest_token,
+        .token2wav = e->speaker.token2wav,
+        .voices = &e->voices,
         .reserve = sa2_desk_reserve,
         .release = sa2_desk_release,
         .context = &e->desk};
@@ -79,6 +83,8 @@ static sa2_status start(sa2_engine *e, sa2_error *err)
     if (st == SA2_OK)
         st = sa2_machine_create(&e->machine, plan, &e->options, e->model, err);
     if (st == SA2_OK)
+        st = sa2_voices_open(&e->voices, sa2_engine_plan_voices(&e->options), err);
+    if (st == SA2_OK)
         st = set_up_requests(e, err);
     if (st != SA2_OK)
         return st;
@@ -87,7 +93,8 @@ static sa2_status start(sa2_engine *e, sa2_error *err)
                                        .weights_bytes = plan->weights,
                                        .kv_bytes = plan->pages,
                                        .work_bytes = plan->device + plan->work + plan->scratch,
-                                       .host_bytes = plan->host + plan->requests};
+                                       .host_bytes = plan->host + plan->requests,
+                                       .speech_bytes = plan->speech};
     e->has_thread = pthread_create(&e->thread, NULL, sa2_engine_drive, e) == 0;
     return e->has_thread ? SA2_OK : sa2_fail(err, SA2_ERR_NOMEM, "engine: no thread");
 }
@@ -113,12 +120,14 @@ static sa2_status give_up(sa2_engine **engine, sa2_status st)
 }
 
 sa2_status sa2_engine_create_from_model(sa2_engine **engine, const sa2_model *model,
-                                        const sa2_engine_options *options, sa2_error *err)
+                                        sa2_token2wav *token2wav, const sa2_engine_options *options,
+                                        sa2_error *err)
 {
     sa2_status st = allocate(engine, options, err);
     if (st != SA2_OK)
         return st;
     (*engine)->model = model;
+    (*engine)->speaker.token2wav = token2wav;
     st = plan_engine(*engine, model, err);
     if (st == SA2_OK)
         st = start(*engine, err);
@@ -132,6 +141,20 @@ static void show_progress(void *engine, const char *what, size_t done, size_t to
         options->progress(options->context, what, done, total);
 }
 
+/* First, so that its sizes are in the plan. */
+static sa2_status open_speech(sa2_engine *e, const char *model, sa2_error *err)
+{
+    char folder[4096];
+    sa2_token2wav_options options;
+    snprintf(folder, sizeof folder, "%s/token2wav", model);
+    sa2_status st = sa2_engine_plan_token2wav(&options, &e->options, err);
+    if (st == SA2_OK)
+        st = sa2_token2wav_open(&e->own_token2wav, e->own_backend, folder, &options, err);
+    if (st == SA2_OK)
+        e->speaker.token2wav = &e->own_token2wav;
+    return st;
+}
+
 sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
                              const sa2_engine_options *options, sa2_error *err)
 {
@@ -143,6 +166,8 @@ sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
         .device = e->options.device, .isa = e->options.isa, .n_threads = e->options.n_threads};
     sa2_model_options loading = {.measured = plan_engine, .progress = show_progress, .context = e};
     st = sa2_backend_open(&e->own_backend, &device, err);
+    if (st == SA2_OK && e->options.speech)
+        st = open_speech(e, model, err);
     if (st == SA2_OK)
         st = sa2_model_open(&e->own_model, e->own_backend, model, &loading, err);
     if (st == SA2_OK) {
@@ -166,6 +191,8 @@ void sa2_engine_destroy(sa2_engine *e)
     }
     sa2_desk_close(&e->desk);
     sa2_machine_destroy(&e->machine);
+    sa2_voices_close(&e->voices);
+    sa2_token2wav_close(&e->own_token2wav);
     sa2_encoder_destroy(e->setting.prompt.encoder);
     if (e->has_submitting)
         pthread_mutex_destroy(&e->submitting);
@@ -189,6 +216,32 @@ const sa2_special *sa2_engine_special(const sa2_engine *e)
 int sa2_engine_max_model_len(const sa2_engine *e)
 {
     return e->plan.max_model_len;
+}
+
+/* ---- voices ---- */
+
+static sa2_status need_speech(const sa2_engine *e, sa2_error *err)
+{
+    return e->speaker.token2wav != NULL
+               ? SA2_OK
+               : sa2_fail(err, SA2_ERR_UNSUPPORTED, "voice: the engine was opened without speech");
+}
+
+sa2_status sa2_engine_add_voice(sa2_engine *e, const char *name, const sa2_voice *voice,
+                                sa2_error *err)
+{
+    sa2_status st = need_speech(e, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_voice_errand errand = {.name = name, .voice = voice, .err = err};
+    sa2_desk_run_errand(&e->desk, &errand);
+    return errand.status;
+}
+
+sa2_status sa2_engine_remove_voice(sa2_engine *e, const char *name, sa2_error *err)
+{
+    sa2_status st = need_speech(e, err);
+    return st == SA2_OK ? sa2_voices_remove(&e->voices, name, err) : st;
 }
 
 /* ---- requests and events ---- */

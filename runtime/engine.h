@@ -2,11 +2,12 @@
  *
  *   sa2_engine_create()  reads a model, plans all memory and prints the plan
  *   sa2_engine_submit()  takes a request, or refuses it at once with the reason
- *   sa2_engine_poll()    gives what happened: text, speech codes, tool calls, the end
+ *   sa2_engine_poll()    gives what happened: text, speech codes, sound, tool calls, the end
  *
  * All running requests share each step of the model: pieces of prompts and single rows of decoding
  * in one forward. A request's tokens depend on the request alone: not on its neighbours, on how its
- * prompt was cut, on preemption, nor on a prefix found in the cache.
+ * prompt was cut, on preemption, nor on a prefix found in the cache. Codes of spoken answers become
+ * sound between the steps, chunk by chunk as they come; so does its every sample depend on the request alone.
  *
  * Threads: submit, cancel, poll and stats may be called from any thread. One thread of the engine's
  * own drives the device.
@@ -22,6 +23,7 @@
 #include "runtime/audio/audio_length.h"
 #include "runtime/decoder/logprobs.h"
 #include "runtime/decoder/sampling_params.h"
+#include "runtime/token2wav/voice.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/chat_template.h"
 
@@ -51,6 +53,14 @@ typedef struct sa2_engine_options {
     sa2_template template;
     bool literal_user_text; /* control tokens written by a user are plain text */
 
+    bool speech;                /* spoken answers have sound: the folder's token2wav/ is used */
+    bool speech_bf16;           /* products of its flow in bf16 */
+    int max_speech_streams;     /* computed side by side; 0: 4. Others wait for their turn */
+    int max_speech_seconds;     /* of an answer, which ends there; 0: 60 */
+    int max_voices;             /* set up at the same time; 0: 1 */
+    int max_voice_seconds;      /* of a voice; 0: 17 */
+    uint64_t speech_noise_seed; /* of the flow's noise, which all streams share */
+
     void (*log)(void *context,
                 const char *line); /* the plan, and what loading does; NULL: silent */
     void (*progress)(void *context, const char *what, size_t done, size_t total); /* bytes loaded */
@@ -70,6 +80,17 @@ void sa2_engine_destroy(sa2_engine *engine);
 const sa2_tokenizer *sa2_engine_tokenizer(const sa2_engine *engine);
 const sa2_special *sa2_engine_special(const sa2_engine *engine);
 int sa2_engine_max_model_len(const sa2_engine *engine);
+
+/* ---- voices ---- */
+
+/* Sets up a voice, of voice.h or a file of voices, to be named in requests. Waits for the step that is under way.
+ * Errors: SA2_ERR_UNSUPPORTED an engine without speech; SA2_ERR_ARG a name that is empty, longer than 64 bytes or there
+ * already, a voice of other sizes than the model's; SA2_ERR_LIMIT more than max_voices or max_voice_seconds. */
+sa2_status sa2_engine_add_voice(sa2_engine *engine, const char *name, const sa2_voice *voice,
+                                sa2_error *err);
+
+/* Errors: SA2_ERR_UNSUPPORTED; SA2_ERR_ARG no voice of this name, requests that speak in it. */
+sa2_status sa2_engine_remove_voice(sa2_engine *engine, const char *name, sa2_error *err);
 
 /* ---- a request ---- */
 
@@ -100,7 +121,10 @@ typedef struct sa2_request {
     const sa2_sound *sounds;
     size_t n_sounds;
 
-    bool speak;              /* the answer starts with <tts_start>: text and speech codes */
+    bool speak;        /* the answer starts with <tts_start>: text and speech codes */
+    const char *voice; /* its codes become sound in this voice; NULL: no sound */
+    int first_chunk; /* codes of the first piece of sound, 4 to 25, doubled until they are 25; 0: 25 from the start */
+    uint64_t sound_seed;     /* of the vocoder's noise */
     bool think;              /* reason first, then answer: two passes (chat only) */
     int max_thinking_tokens; /* 0: no limit but the context's */
 
@@ -143,6 +167,7 @@ typedef enum sa2_event_kind {
     SA2_EVENT_REASONING, /* text before the answer */
     SA2_EVENT_SPOKEN,    /* text of a spoken answer */
     SA2_EVENT_CODES,     /* speech codes 0 to 6560 of a spoken answer */
+    SA2_EVENT_AUDIO,     /* samples of a spoken answer in a voice */
     SA2_EVENT_TOOL_CALL, /* a whole call */
     SA2_EVENT_TOKEN,     /* one generated id, when return_ids or logprobs were asked for */
     SA2_EVENT_FINISHED,  /* one answer of the request is complete */
@@ -174,6 +199,7 @@ typedef struct sa2_timings {
     double started_ms; /* left the queue */
     double encoded_ms; /* sound is encoded */
     double first_token_ms;
+    double first_audio_ms;
     double done_ms;
     int n_steps; /* of the model that this request took part in */
     int n_preemptions;
@@ -189,6 +215,8 @@ typedef struct sa2_event {
     size_t n_bytes;
     const int32_t *codes; /* CODES */
     size_t n_codes;
+    const float *samples; /* AUDIO: mono, 24 kHz */
+    size_t n_samples;
     int tool_index; /* TOOL_CALL */
     const char *tool_name;
     const char *tool_arguments; /* JSON */
@@ -226,8 +254,9 @@ typedef struct sa2_engine_stats {
     int64_t n_steps, n_rows; /* of the decoder so far */
     int64_t n_prompt_tokens, n_cached_tokens, n_generated_tokens;
     int64_t n_preemptions;
-    double step_ms_total, encode_ms_total;
-    size_t weights_bytes, kv_bytes, work_bytes, host_bytes; /* the plan */
+    double step_ms_total, encode_ms_total, speech_ms_total;
+    int64_t n_speech_samples;
+    size_t weights_bytes, kv_bytes, work_bytes, host_bytes, speech_bytes; /* the plan */
 } sa2_engine_stats;
 
 void sa2_engine_get_stats(sa2_engine *engine, sa2_engine_stats *stats);

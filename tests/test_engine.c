@@ -34,7 +34,7 @@ static sa2_engine *open_engine(void **state, const sa2_engine_options *options)
     test_model *model = *state;
     sa2_engine *engine;
     sa2_error err = {0};
-    if (sa2_engine_create_from_model(&engine, &model->model, options, &err) != SA2_OK)
+    if (sa2_engine_create_from_model(&engine, &model->model, NULL, options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     return engine;
 }

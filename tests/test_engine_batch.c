@@ -120,7 +120,7 @@ static sa2_engine *open_engine(world *w, sa2_engine_options options)
     sa2_engine *engine;
     sa2_error err = {0};
     options.request_bytes = 64 << 20;
-    if (sa2_engine_create_from_model(&engine, &w->model.model, &options, &err) != SA2_OK)
+    if (sa2_engine_create_from_model(&engine, &w->model.model, NULL, &options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     return engine;
 }

@@ -33,7 +33,7 @@ static int open_world(void **state)
                                   .max_num_seqs = 8,
                                   .block_size = 32,
                                   .template = SA2_TEMPLATE_HF};
-    if (sa2_engine_create_from_model(&w->engine, &w->model.model, &options, &err) != SA2_OK)
+    if (sa2_engine_create_from_model(&w->engine, &w->model.model, NULL, &options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     *state = w;
     return 0;

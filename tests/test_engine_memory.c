@@ -41,7 +41,8 @@ static void the_plan_is_told_and_its_sum_is_that_of_its_lines(void **state)
     options.log = keep_line;
     options.context = &told;
     sa2_engine *engine;
-    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, &options, NULL), SA2_OK);
+    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, NULL, &options, NULL),
+                     SA2_OK);
     double sum = 0.0, last = 0.0;
     for (int i = 0; i < told.n; i++) {
         assert_int_equal(sscanf(told.text[i], "memory: %*[^0-9] %lf MB", &last), 1);
@@ -59,7 +60,7 @@ static void refuse(const sa2_model *model, sa2_engine_options options, sa2_statu
 {
     sa2_engine *engine;
     sa2_error err = {0};
-    sa2_status st = sa2_engine_create_from_model(&engine, model, &options, &err);
+    sa2_status st = sa2_engine_create_from_model(&engine, model, NULL, &options, &err);
     if (st != status || strstr(err.message, part) == NULL)
         fail_msg("\"%s\" expected, found %s: %s", part, sa2_status_name(st), err.message);
     assert_null(engine);
@@ -91,7 +92,7 @@ static void create_survives_every_failing_allocation(void **state)
         sa2_engine *engine;
         sa2_error err = {0};
         test_fail_allocation(++n);
-        st = sa2_engine_create_from_model(&engine, &model->model, &small, &err);
+        st = sa2_engine_create_from_model(&engine, &model->model, NULL, &small, &err);
         if (st != SA2_OK && (st != SA2_ERR_NOMEM || err.message[0] == '\0' || engine != NULL))
             fail_msg("allocation %d: %s: %s", n, sa2_status_name(st), err.message);
         sa2_engine_destroy(engine);
@@ -170,7 +171,8 @@ static void a_request_survives_every_failing_allocation(void **state)
 {
     test_model *model = *state;
     sa2_engine *engine;
-    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, &small, NULL), SA2_OK);
+    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, NULL, &small, NULL),
+                     SA2_OK);
     talk *t = new_talk();
     test_answer whole = {0};
     test_answer_ask(engine, &t->request, &whole);
@@ -219,7 +221,8 @@ static void nothing_is_allocated_while_the_engine_runs(void **state)
 {
     test_model *model = *state;
     sa2_engine *engine;
-    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, &small, NULL), SA2_OK);
+    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, NULL, &small, NULL),
+                     SA2_OK);
     talk *t = new_talk();
     t->request.think = false;
     t->request.max_tokens = 200;

@@ -26,7 +26,7 @@ static int open_world(void **state)
     sa2_error err = {0};
     test_model_open(&w->model, 2);
     sa2_engine_options options = {.block_size = 16, .max_num_batched_tokens = 64};
-    if (sa2_engine_create_from_model(&w->engine, &w->model.model, &options, &err) != SA2_OK)
+    if (sa2_engine_create_from_model(&w->engine, &w->model.model, NULL, &options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     *state = w;
     return 0;

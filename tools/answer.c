@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/token2wav/token2wav.h"
+
 static sa2_status take_tool(sa2_answer *a, const sa2_event *e, sa2_error *err)
 {
     if (a->tools == NULL)
@@ -70,6 +72,9 @@ sa2_status sa2_answer_take(sa2_answer *a, const sa2_event *e, const sa2_tokenize
         break;
     case SA2_EVENT_CODES:
         sa2_ids_append_all(&a->codes, e->codes, e->n_codes);
+        break;
+    case SA2_EVENT_AUDIO:
+        a->n_samples += (int64_t)e->n_samples;
         break;
     case SA2_EVENT_TOOL_CALL:
         st = take_tool(a, e, err);
@@ -148,6 +153,8 @@ json_t *sa2_answer_json(const sa2_answer *a)
         json_object_set_new(o, "stop_reason", json_string(a->stop_string));
     if (a->message != NULL)
         json_object_set_new(o, "error", json_string(a->message));
+    if (a->n_samples > 0)
+        json_object_set_new(o, "audio_seconds", json_real((double)a->n_samples / SA2_SPEECH_RATE));
     const sa2_usage *u = &a->usage;
     json_object_set_new(o, "usage",
                         json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "prompt_tokens",
@@ -157,9 +164,10 @@ json_t *sa2_answer_json(const sa2_answer *a)
                                   "reasoning_tokens", u->reasoning_tokens));
     const sa2_timings *t = &a->timings;
     json_object_set_new(o, "timings",
-                        json_pack("{s:f, s:f, s:f, s:f, s:i, s:i}", "started_ms", t->started_ms,
-                                  "encoded_ms", t->encoded_ms, "first_token_ms", t->first_token_ms,
-                                  "done_ms", t->done_ms, "steps", t->n_steps, "preemptions",
+                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i}", "started_ms",
+                                  t->started_ms, "encoded_ms", t->encoded_ms, "first_token_ms",
+                                  t->first_token_ms, "first_audio_ms", t->first_audio_ms, "done_ms",
+                                  t->done_ms, "steps", t->n_steps, "preemptions",
                                   t->n_preemptions));
     return o;
 }

@@ -11,10 +11,11 @@
 /* Zero-initialise it. */
 typedef struct sa2_answer {
     sa2_bytes text, reasoning, spoken;
-    sa2_ids codes;    /* speech codes */
-    sa2_ids ids;      /* as generated */
-    json_t *tools;    /* [{"name", "arguments"}], NULL: none */
-    json_t *logprobs; /* [{"id", "token", "logprob", "top": [...]}], NULL: none */
+    sa2_ids codes;     /* speech codes */
+    sa2_ids ids;       /* as generated */
+    int64_t n_samples; /* of sound */
+    json_t *tools;     /* [{"name", "arguments"}], NULL: none */
+    json_t *logprobs;  /* [{"id", "token", "logprob", "top": [...]}], NULL: none */
     bool finished, done;
     sa2_finish finish;
     char *stop_string;

@@ -134,6 +134,18 @@ void sa2_desk_cancel(sa2_desk *desk, sa2_request_id id)
     pthread_mutex_unlock(&desk->lock);
 }
 
+void sa2_desk_run_errand(sa2_desk *desk, sa2_voice_errand *errand)
+{
+    pthread_mutex_lock(&desk->lock);
+    while (desk->errand != NULL)
+        pthread_cond_wait(&desk->news, &desk->lock);
+    desk->errand = errand;
+    pthread_cond_signal(&desk->work);
+    while (!errand->done)
+        pthread_cond_wait(&desk->news, &desk->lock);
+    pthread_mutex_unlock(&desk->lock);
+}
+
 void sa2_desk_ended(sa2_desk *desk, sa2_job *job)
 {
     assert(!job->ended);

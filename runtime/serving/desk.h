@@ -17,10 +17,19 @@ typedef struct sa2_held_event {
     struct sa2_held_event *next; /* in the list of free ones */
 } sa2_held_event;
 
+/* A voice that a caller wants set up, and waits for. */
+typedef struct sa2_voice_errand {
+    const char *name;
+    const sa2_voice *voice;
+    sa2_status status;
+    sa2_error *err;
+    bool done;
+} sa2_voice_errand;
+
 typedef struct sa2_desk {
     pthread_mutex_t lock;
     pthread_cond_t work; /* a job, a cancellation, the end: for the engine's thread */
-    pthread_cond_t news; /* an event, or room for one: for those who poll */
+    pthread_cond_t news; /* an event, or room for one: for those who poll; an errand that is done */
     bool open;           /* the three above are there */
 
     /* Under the lock. */
@@ -29,6 +38,7 @@ typedef struct sa2_desk {
     sa2_job *ready_first, *ready_last; /* with events to take */
     sa2_held_event events[SA2_MAX_EVENTS_HELD];
     sa2_held_event *free_events;
+    sa2_voice_errand *errand;  /* for the engine's thread; NULL: none */
     int n_active, max_active;  /* jobs that have not ended */
     size_t n_bytes, max_bytes; /* of all jobs */
     sa2_request_id last_id;
@@ -50,6 +60,9 @@ void sa2_desk_release(void *desk, size_t bytes);
 /* Takes the job over and gives it an id, a seed and its deadline. Errors: SA2_ERR_LIMIT too many wait. */
 sa2_status sa2_desk_add(sa2_desk *desk, sa2_job *job, int64_t seed, int64_t deadline_ms,
                         sa2_request_id *id, sa2_error *err);
+
+/* Leaves the errand to the engine's thread and waits until it is done. */
+void sa2_desk_run_errand(sa2_desk *desk, sa2_voice_errand *errand);
 
 /* As sa2_engine_cancel(), sa2_engine_poll(), sa2_engine_release(). */
 void sa2_desk_cancel(sa2_desk *desk, sa2_request_id id);

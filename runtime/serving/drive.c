@@ -1,4 +1,4 @@
-/* drive.c - the engine's thread: new jobs in, one step of the model after the other, events out.
+/* drive.c - the engine's thread: new jobs in, one step of the model after the other, sound between them, events out.
  *
  * The lock is held while jobs come in, are told and end, never while the model computes.
  */
@@ -9,12 +9,34 @@
 
 /* ---- under the lock ---- */
 
+static void take_arrival(sa2_engine *e, sa2_job *job)
+{
+    sa2_scheduler_add(e->machine.scheduler, &job->group);
+    for (int i = 0; job->utterances != NULL && i < job->n_outputs; i++)
+        sa2_speaker_add(&e->speaker, &job->utterances[i]);
+}
+
 static void take_arrivals(sa2_engine *e)
 {
     sa2_desk *desk = &e->desk;
     for (sa2_job *job = desk->arrived; job != NULL; job = job->next)
-        sa2_scheduler_add(e->machine.scheduler, &job->group);
+        take_arrival(e, job);
     desk->arrived = NULL;
+}
+
+/* Called and left with the lock held. */
+static void run_errand(sa2_engine *e)
+{
+    sa2_voice_errand *errand = e->desk.errand;
+    if (errand == NULL)
+        return;
+    pthread_mutex_unlock(&e->desk.lock);
+    errand->status =
+        sa2_voices_add(&e->voices, e->speaker.token2wav, errand->name, errand->voice, errand->err);
+    pthread_mutex_lock(&e->desk.lock);
+    errand->done = true;
+    e->desk.errand = NULL;
+    pthread_cond_broadcast(&e->desk.news);
 }
 
 /* Milliseconds since the job was submitted, of a time that may not have come. */
@@ -23,24 +45,64 @@ static double since_submit(const sa2_job *job, double ms)
     return ms < 0.0 ? -1.0 : ms - job->submitted_ms;
 }
 
-/* The one end of every job. `finish` is for answers that are not complete. */
-static void end_job(sa2_engine *e, sa2_job *job, sa2_finish finish)
+/* The model has nothing more to do with the job; `finish` is for answers that are not complete. */
+static void leave_model(sa2_engine *e, sa2_job *job, sa2_finish finish)
 {
     sa2_machine *m = &e->machine;
-    if (job->status != SA2_OK)
-        finish = SA2_FINISH_ERROR;
+    if (job->left)
+        return;
+    job->left = true;
     sa2_generator_finish(m->generator, job, finish);
     sa2_scheduler_remove(m->scheduler, &job->group);
     sa2_clip_cache_passed(m->clips, &job->group, INT32_MAX);
+}
+
+/* Whatever is still to be heard of answer i is not. */
+static void silence(sa2_engine *e, sa2_job *job, int i, sa2_finish finish)
+{
+    if (job->utterances != NULL)
+        sa2_speaker_remove(&e->speaker, &job->utterances[i]);
+    if (job->outputs[i].told)
+        return;
+    job->outputs[i].finish = finish;
+    sa2_job_tell_finished(job, i);
+}
+
+/* The one end of every job. `finish` is for answers that are not complete, or not heard to their end. */
+static void end_job(sa2_engine *e, sa2_job *job, sa2_finish finish)
+{
+    if (job->status != SA2_OK)
+        finish = SA2_FINISH_ERROR;
+    leave_model(e, job, finish);
+    for (int i = 0; i < job->n_outputs; i++)
+        silence(e, job, i, finish);
     job->finish = job->status != SA2_OK ? SA2_FINISH_ERROR : job->outputs[0].finish;
     sa2_timings *t = &job->timings;
     t->started_ms = since_submit(job, t->started_ms);
     t->encoded_ms = since_submit(job, t->encoded_ms);
     t->first_token_ms = since_submit(job, t->first_token_ms);
+    t->first_audio_ms = since_submit(job, t->first_audio_ms);
     t->done_ms = since_submit(job, sa2_now_ms());
     t->n_preemptions = job->group.n_preemptions;
     sa2_event_log_mark(&job->log, SA2_EVENT_DONE, 0);
     sa2_desk_ended(&e->desk, job);
+}
+
+static bool all_told(const sa2_job *job)
+{
+    for (int i = 0; i < job->n_outputs; i++)
+        if (!job->outputs[i].told)
+            return false;
+    return true;
+}
+
+/* All ids are there, or it has failed. What is spoken may still have to be heard. */
+static void complete_job(sa2_engine *e, sa2_job *job)
+{
+    if (job->status != SA2_OK || all_told(job))
+        end_job(e, job, SA2_FINISH_LENGTH);
+    else
+        leave_model(e, job, SA2_FINISH_LENGTH);
 }
 
 static void end_unwanted(sa2_engine *e)
@@ -96,7 +158,7 @@ static void tell(sa2_engine *e, const sa2_step_plan *plan)
     for (int i = 0; i < plan->n_parts; i++)
         sa2_desk_ready(&e->desk, (sa2_job *)plan->parts[i].group);
     for (int i = 0; i < n_ended; i++)
-        end_job(e, ended[i], SA2_FINISH_LENGTH);
+        complete_job(e, ended[i]);
 }
 
 /* A step that failed takes all its jobs with it: their pages hold nobody knows what. */
@@ -142,6 +204,12 @@ static sa2_status compute(sa2_machine *m, const sa2_step_plan *plan, double *enc
     return SA2_OK;
 }
 
+static bool has_groups(const sa2_engine *e)
+{
+    sa2_scheduler_stats stats = sa2_scheduler_get_stats(e->machine.scheduler);
+    return stats.n_running + stats.n_waiting > 0;
+}
+
 /* Called and left with the lock held. */
 static void run_step(sa2_engine *e)
 {
@@ -171,6 +239,60 @@ static void run_step(sa2_engine *e)
         end_job(e, stuck[i], SA2_FINISH_ERROR);
 }
 
+/* ---- sound ---- */
+
+static void take_samples(void *engine, sa2_utterance *u, const float *samples, int64_t n)
+{
+    sa2_engine *e = engine;
+    sa2_job *job = u->owner;
+    pthread_mutex_lock(&e->desk.lock);
+    if (job->timings.first_audio_ms < 0.0)
+        job->timings.first_audio_ms = sa2_now_ms();
+    sa2_event_log_samples(&job->log, u->choice, samples, (size_t)n);
+    e->desk.stats.n_speech_samples += n;
+    sa2_desk_ready(&e->desk, job);
+    pthread_mutex_unlock(&e->desk.lock);
+}
+
+/* Answers that are heard to their end, and those whose sound was lost. */
+static void end_utterances(sa2_engine *e, sa2_status st, const sa2_error *err)
+{
+    for (sa2_utterance *u = e->speaker.first, *next; u != NULL; u = next) {
+        next = u->next;
+        sa2_job *job = u->owner;
+        if (u->lost) {
+            sa2_job_fail(job, st, err);
+        } else if (sa2_speech_complete(&u->speech)) {
+            sa2_speaker_remove(&e->speaker, u);
+            if (!job->outputs[u->choice].told)
+                sa2_job_tell_finished(job, u->choice);
+            sa2_desk_ready(&e->desk, job);
+        }
+    }
+    for (sa2_job *job = e->desk.first; job != NULL; job = job->next)
+        if (!job->ended && job->utterances != NULL &&
+            (job->status != SA2_OK || (job->left && all_told(job))))
+            end_job(e, job, SA2_FINISH_LENGTH);
+}
+
+/* Called and left with the lock held. */
+static void make_sound(sa2_engine *e)
+{
+    sa2_error err = {0};
+    pthread_mutex_unlock(&e->desk.lock);
+    double began_ms = sa2_now_ms();
+    sa2_status st = sa2_speaker_step(&e->speaker, take_samples, e, &err);
+    pthread_mutex_lock(&e->desk.lock);
+    e->desk.stats.speech_ms_total += sa2_now_ms() - began_ms;
+    end_utterances(e, st, &err);
+}
+
+/* Something that came while the lock was open. */
+static bool has_news(const sa2_desk *desk)
+{
+    return desk->arrived != NULL || desk->errand != NULL || desk->closing;
+}
+
 void *sa2_engine_drive(void *engine)
 {
     sa2_engine *e = engine;
@@ -179,10 +301,18 @@ void *sa2_engine_drive(void *engine)
     while (!desk->closing) {
         take_arrivals(e);
         end_unwanted(e);
+        run_errand(e);
         publish(e);
-        if (desk->n_active > 0)
+        bool idle = true;
+        if (sa2_speaker_ready(&e->speaker)) {
+            make_sound(e);
+            idle = false;
+        }
+        if (has_groups(e)) {
             run_step(e);
-        else
+            idle = false;
+        }
+        if (idle && !has_news(desk))
             pthread_cond_wait(&desk->work, &desk->lock);
     }
     pthread_mutex_unlock(&desk->lock);

@@ -5,6 +5,7 @@
 
 #include "runtime/serving/desk.h"
 #include "runtime/serving/machine.h"
+#include "runtime/serving/speaker.h"
 
 struct sa2_engine {
     sa2_backend *own_backend; /* NULL: the model is somebody else's */
@@ -13,6 +14,9 @@ struct sa2_engine {
     sa2_engine_options options; /* without names */
     sa2_engine_plan plan;
     sa2_machine machine; /* the engine's thread's */
+    sa2_token2wav own_token2wav;
+    sa2_speaker speaker; /* the engine's thread's */
+    sa2_voices voices;
 
     sa2_desk desk;
     sa2_job_setting setting;
@@ -22,9 +26,11 @@ struct sa2_engine {
     bool has_thread;
 };
 
-/* As sa2_engine_create(), for a model that is there already and outlives the engine. */
+/* As sa2_engine_create(), for a model that is there already and outlives the engine; so does token2wav, of the same
+ * backend, or NULL for an engine without speech. */
 sa2_status sa2_engine_create_from_model(sa2_engine **engine, const sa2_model *model,
-                                        const sa2_engine_options *options, sa2_error *err);
+                                        sa2_token2wav *token2wav, const sa2_engine_options *options,
+                                        sa2_error *err);
 
 /* As sa2_engine_submit(), with rows of sound as they are instead of sounds, for checks of the decoder alone. */
 sa2_status sa2_engine_submit_rows(sa2_engine *engine, const sa2_request *request,

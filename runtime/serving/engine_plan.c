@@ -2,12 +2,15 @@
 
 #include <stdio.h>
 
+#include "kernels/base/limits.h"
+
 enum {
     DEFAULT_SEQUENCES = 32,
     DEFAULT_ROWS = 512,
     DEFAULT_PAGE = 64,
     DEFAULT_POSITIONS = 2048, /* of a request, for the size of the cache */
     DEFAULT_QUEUED = 1024,
+    DEFAULT_STREAMS = 4,
     MAX_ROWS = 1 << 20,
 };
 
@@ -50,6 +53,28 @@ static sa2_status resolve(sa2_engine_plan *p, const sa2_engine_options *o, const
 }
 
 /* ---- parts ---- */
+
+sa2_status sa2_engine_plan_token2wav(sa2_token2wav_options *speech, const sa2_engine_options *o,
+                                     sa2_error *err)
+{
+    sa2_status st = SA2_OK;
+    number(o->max_voices, 1, 1, SA2_VOICES_MAX, "max_voices", &st, err);
+    *speech = (sa2_token2wav_options){
+        .bf16 = o->speech_bf16,
+        .max_streams = number(o->max_speech_streams, DEFAULT_STREAMS, 1, SA2_VOCODER_SOUNDS,
+                              "max_speech_streams", &st, err),
+        .max_voice_seconds = number(o->max_voice_seconds, 0, 1, SA2_LIMIT_VOICE_SECONDS,
+                                    "max_voice_seconds", &st, err),
+        .max_seconds = number(o->max_speech_seconds, 0, 1, SA2_LIMIT_SOUND_SECONDS,
+                              "max_speech_seconds", &st, err),
+        .noise_seed = o->speech_noise_seed};
+    return st;
+}
+
+int sa2_engine_plan_voices(const sa2_engine_options *o)
+{
+    return o->max_voices > 0 ? o->max_voices : 1;
+}
 
 sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *p)
 {
@@ -118,18 +143,21 @@ static sa2_status plan_pages(sa2_engine_plan *p, const sa2_engine_options *o,
     return SA2_OK;
 }
 
-/* Sounds that fill the context, and what goes with every position. */
-static size_t largest_request(const sa2_engine_plan *p)
+/* Sounds that fill the context, what goes with every position, and the longest spoken answer. */
+static size_t largest_request(const sa2_engine_plan *p, const sa2_token2wav *t)
 {
     enum { BYTES_OF_A_POSITION = 256 };
     size_t rows = (size_t)sa2_audio_lengths_of(SA2_AUDIO_CHUNK, SA2_LENGTH_HF).tokens + 2;
     size_t chunks = (size_t)p->max_model_len / rows + 1;
     return chunks * SA2_AUDIO_CHUNK * sizeof(float) +
-           (size_t)p->max_model_len * BYTES_OF_A_POSITION;
+           (size_t)p->max_model_len * BYTES_OF_A_POSITION +
+           (t != NULL ? (size_t)sa2_speech_samples(t, sa2_token2wav_max_codes(t)) * sizeof(float)
+                      : 0);
 }
 
 sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
-                                const sa2_model *model, sa2_backend *backend, sa2_error *err)
+                                const sa2_model *model, const sa2_token2wav *t,
+                                sa2_backend *backend, sa2_error *err)
 {
     *p = (sa2_engine_plan){0};
     sa2_status st = resolve(p, o, model, err);
@@ -155,26 +183,32 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
     p->host = sa2_arena_round(sa2_kv_cache_bytes(&cache)) + sa2_scheduler_bytes(&scheduler) +
               sa2_step_host_bytes(&step) + sa2_clip_cache_host_bytes(&clips) +
               sa2_generator_bytes(&generator);
-    p->requests =
-        o->request_bytes > 0 ? o->request_bytes : larger(default_request_bytes, largest_request(p));
-    p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->host + p->requests;
+    p->requests = o->request_bytes > 0 ? o->request_bytes
+                                       : larger(default_request_bytes, largest_request(p, t));
+    if (t != NULL) {
+        sa2_token2wav_plan speech = sa2_token2wav_planned(t);
+        p->speech = speech.weights + speech.kept + speech.work +
+                    (size_t)sa2_engine_plan_voices(o) * sa2_speech_voice_bytes(t);
+    }
+    p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->host + p->requests +
+             p->speech;
     sa2_stream_destroy(s);
     return SA2_OK;
 }
 
 /* ---- telling ---- */
 
-enum { N_ITEMS = 8, LINE = 128 };
+enum { N_ITEMS = 9, LINE = 128 };
 
 static void write_lines(const sa2_engine_plan *p, char lines[N_ITEMS][LINE])
 {
     const struct {
         const char *name;
         size_t bytes;
-    } items[N_ITEMS] = {{"weights", p->weights},   {"keys and values", p->pages},
-                        {"step", p->device},       {"activations", p->work},
-                        {"scratch", p->scratch},   {"tables", p->host},
-                        {"requests", p->requests}, {"sum", p->sum}};
+    } items[N_ITEMS] = {
+        {"weights", p->weights},   {"keys and values", p->pages}, {"step", p->device},
+        {"activations", p->work},  {"scratch", p->scratch},       {"tables", p->host},
+        {"requests", p->requests}, {"speech", p->speech},         {"sum", p->sum}};
     for (int i = 0; i < N_ITEMS; i++) {
         int n = snprintf(lines[i], LINE, "memory: %-15s %10.1f MB", items[i].name,
                          (double)items[i].bytes * 1e-6);

@@ -6,6 +6,7 @@
 #define SA2_RUNTIME_SERVING_ENGINE_PLAN_H
 
 #include "runtime/serving/generate.h"
+#include "runtime/serving/voices.h"
 
 typedef struct sa2_engine_plan {
     sa2_dtype activations;
@@ -21,12 +22,14 @@ typedef struct sa2_engine_plan {
     size_t scratch;  /* of single ops */
     size_t host;     /* tables, logits, samplers */
     size_t requests; /* sounds, ids and texts of all requests together */
+    size_t speech;   /* token2wav and its voices */
     size_t sum;
 } sa2_engine_plan;
 
-/* `model` needs its configuration and n_token_rows only. Errors: SA2_ERR_ARG options that make no sense, a line each. */
+/* `model` needs its configuration and n_token_rows only; token2wav NULL: no speech. Errors: SA2_ERR_ARG options that make no sense, a line each. */
 sa2_status sa2_engine_plan_make(sa2_engine_plan *plan, const sa2_engine_options *options,
-                                const sa2_model *model, sa2_backend *backend, sa2_error *err);
+                                const sa2_model *model, const sa2_token2wav *token2wav,
+                                sa2_backend *backend, sa2_error *err);
 
 /* One line for each item and the sum, through options->log. */
 void sa2_engine_plan_print(const sa2_engine_plan *plan, const sa2_engine_options *options);
@@ -34,6 +37,11 @@ void sa2_engine_plan_print(const sa2_engine_plan *plan, const sa2_engine_options
 /* Errors: SA2_ERR_NOMEM, with every item, the sum and what the machine has. */
 sa2_status sa2_engine_plan_check(const sa2_engine_plan *plan, size_t physical_bytes,
                                  sa2_error *err);
+
+/* What token2wav is opened with. */
+sa2_status sa2_engine_plan_token2wav(sa2_token2wav_options *speech,
+                                     const sa2_engine_options *options, sa2_error *err);
+int sa2_engine_plan_voices(const sa2_engine_options *options);
 
 /* The options of the parts that a plan stands for. */
 sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *plan);

@@ -62,6 +62,20 @@ void sa2_event_log_code(sa2_event_log *log, int choice, int32_t code)
     run->n++;
 }
 
+void sa2_event_log_samples(sa2_event_log *log, int choice, const float *samples, size_t n)
+{
+    if (n > log->room.samples - log->n_samples) {
+        log->full = true;
+        return;
+    }
+    sa2_event_run *run = open_run(log, SA2_EVENT_AUDIO, choice, log->n_samples);
+    if (run == NULL)
+        return;
+    memcpy(log->samples + log->n_samples, samples, n * sizeof *samples);
+    log->n_samples += n;
+    run->n += (int32_t)n;
+}
+
 void sa2_event_log_token(sa2_event_log *log, int choice, sa2_logprob token, const sa2_logprob *top)
 {
     if (log->n_tokens == log->room.tokens) {
@@ -116,6 +130,10 @@ bool sa2_event_log_take(sa2_event_log *log, sa2_event *event)
     case SA2_EVENT_CODES:
         event->codes = log->codes + run->first;
         event->n_codes = (size_t)run->n;
+        break;
+    case SA2_EVENT_AUDIO:
+        event->samples = log->samples + run->first;
+        event->n_samples = (size_t)run->n;
         break;
     case SA2_EVENT_TOOL_CALL:
         event->tool_index = run->tool_index;

@@ -1,6 +1,6 @@
 /* event_log.h - what a request has to tell, in order, until somebody takes it.
  *
- * Append-only buffers for text, codes and tokens, and a list of runs that says which piece is what.
+ * Append-only buffers for text, codes, samples and tokens, and a list of runs that says which piece is what.
  * A run that nobody took yet grows; what was taken stays where it is until the request goes, so an
  * event only points into the buffers.
  *
@@ -16,11 +16,11 @@ typedef struct sa2_event_run {
     uint8_t choice;
     uint16_t tool_index;
     int64_t first;
-    int32_t n; /* bytes, codes or tokens */
+    int32_t n; /* bytes, codes, samples or tokens */
 } sa2_event_run;
 
 typedef struct sa2_event_room {
-    size_t runs, text, codes, tokens;
+    size_t runs, text, codes, samples, tokens;
     int n_top; /* log-probabilities with every token */
 } sa2_event_room;
 
@@ -32,16 +32,19 @@ typedef struct sa2_event_log {
     size_t n_text;
     int32_t *codes; /* [room.codes] */
     size_t n_codes;
+    float *samples; /* [room.samples] */
+    size_t n_samples;
     sa2_logprob *tokens; /* [room.tokens] */
     sa2_logprob *top;    /* [room.tokens, n_top] */
     size_t n_tokens;
     bool full; /* something did not fit: the answers have outgrown the plan */
 } sa2_event_log;
 
-/* Appends text [n bytes] of kind TEXT, REASONING or SPOKEN; a code; a token with its top [room.n_top] or NULL. */
+/* Appends text [n bytes] of kind TEXT, REASONING or SPOKEN; a code; samples; a token with its top [room.n_top] or NULL. */
 void sa2_event_log_text(sa2_event_log *log, sa2_event_kind kind, int choice, const char *text,
                         size_t n);
 void sa2_event_log_code(sa2_event_log *log, int choice, int32_t code);
+void sa2_event_log_samples(sa2_event_log *log, int choice, const float *samples, size_t n);
 void sa2_event_log_token(sa2_event_log *log, int choice, sa2_logprob token, const sa2_logprob *top);
 void sa2_event_log_tool_call(sa2_event_log *log, int choice, int index, const char *name,
                              const char *arguments);

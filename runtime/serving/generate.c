@@ -209,7 +209,10 @@ static void close_answer(sa2_job *job, int i, const int32_t *ids, int n_ids)
     output->n_ids = n_ids;
     job->usage.completion_tokens += output->n_generated;
     job->usage.speech_tokens += output->n_speech;
-    sa2_event_log_mark(&job->log, SA2_EVENT_FINISHED, i);
+    if (output->speech != NULL)
+        sa2_speech_end(output->speech);
+    if (output->speech == NULL || sa2_speech_complete(output->speech))
+        sa2_job_tell_finished(job, i);
 }
 
 static bool all_closed(const sa2_job *job)

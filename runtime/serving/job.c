@@ -108,22 +108,45 @@ static void lay_beams(layout *l, sa2_job *job, const sa2_job_draft *d)
     }
 }
 
+/* Sound of the answers; samples count, and exist once they are written. */
+static void lay_speech(layout *l, sa2_job *job, const sa2_job_draft *d)
+{
+    if (d->request->voice == NULL)
+        return;
+    sa2_utterance *u = take(l, (size_t)d->n_outputs, sizeof *u);
+    for (int i = 0; i < d->n_outputs; i++) {
+        int32_t *codes = take(l, (size_t)d->max_codes, sizeof *codes);
+        if (u != NULL)
+            u[i] = (sa2_utterance){.speech = {.codes = codes}};
+    }
+    job->utterances = u;
+}
+
 /* What is written while the request runs. Text is planned for the longest tokens there are, but counts as 16 bytes a
  * token: pages that nobody touches do not exist. */
+static size_t samples_of(const sa2_job_draft *d)
+{
+    if (d->request->voice == NULL)
+        return 0;
+    return (size_t)d->n_outputs * (size_t)sa2_speech_samples(d->setting->token2wav, d->max_codes);
+}
+
 static void lay_log(layout *l, sa2_job *job, const sa2_job_draft *d)
 {
     size_t longest = d->setting->longest_token;
     size_t tokens = (size_t)d->n_outputs * (size_t)(d->max_tokens + d->max_thinking);
     bool tell = d->request->return_ids || d->request->sampling.n_logprobs >= 0;
-    sa2_event_room room = {.runs = tokens * 3 + 8 * (size_t)d->n_outputs,
+    sa2_event_room room = {.runs = tokens * 4 + 8 * (size_t)d->n_outputs,
                            .text = tokens * (3 * longest + 1) + 64, /* U+FFFD for each byte */
                            .codes = longest > 0 ? tokens : 0,
+                           .samples = samples_of(d),
                            .tokens = tell ? tokens : 0};
     room.n_top = tell && d->request->sampling.n_logprobs > 0 ? d->request->sampling.n_logprobs : 0;
     sa2_event_log *log = &job->log;
     *log = (sa2_event_log){.room = room};
     log->runs = take(l, room.runs + (size_t)d->n_outputs + 1, sizeof *log->runs);
     log->codes = take(l, room.codes, sizeof *log->codes);
+    log->samples = take(l, room.samples, sizeof *log->samples);
     log->tokens = take(l, room.tokens, sizeof *log->tokens);
     log->top = take(l, room.tokens * (size_t)room.n_top, sizeof *log->top);
     size_t record = (size_t)d->max_thinking * 3 * longest;
@@ -157,6 +180,7 @@ static void lay_out(layout *l, sa2_job *job, const sa2_job_draft *d)
     job->clips = take(l, d->n_clips, sizeof *job->clips);
     job->samples = take(l, (size_t)d->sounds.total_samples, sizeof *job->samples);
     job->rows = take(l, n_rows * (size_t)d->setting->hidden, sizeof *job->rows);
+    lay_speech(l, job, d);
     lay_log(l, job, d);
 }
 
@@ -227,7 +251,8 @@ static void fill_sequences(sa2_job *job, const sa2_job_draft *d)
         job->outputs[i].choice = i;
         sa2_output_begin(&job->outputs[i], job->thinking.now ? &job->thinking.rules : &job->rules);
     }
-    job->timings = (sa2_timings){.started_ms = -1.0, .encoded_ms = -1.0, .first_token_ms = -1.0};
+    job->timings = (sa2_timings){
+        .started_ms = -1.0, .encoded_ms = -1.0, .first_token_ms = -1.0, .first_audio_ms = -1.0};
     job->usage.prompt_tokens = (int)ids->n;
     job->usage.audio_tokens = d->n_audio_positions;
     const char *salt = d->request->cache_salt;
@@ -271,6 +296,28 @@ static void fill_given(sa2_job *job, const sa2_job_draft *d)
     }
 }
 
+/* The voice is taken until the job goes. */
+static sa2_status fill_speech(sa2_job *job, const sa2_job_draft *d, sa2_error *err)
+{
+    const sa2_request *request = d->request;
+    if (request->voice == NULL)
+        return SA2_OK;
+    sa2_speech_ladder ladder = {0};
+    sa2_status st = sa2_voices_take(d->setting->voices, request->voice, &job->voice, err);
+    if (st == SA2_OK && request->first_chunk > 0)
+        st = sa2_speech_ladder_from(&ladder, request->first_chunk, err);
+    for (int i = 0; i < d->n_outputs && st == SA2_OK; i++) {
+        sa2_utterance *u = &job->utterances[i];
+        u->owner = job;
+        u->choice = i;
+        u->seed = request->sound_seed;
+        job->outputs[i].speech = &u->speech;
+        st = sa2_speech_init(d->setting->token2wav, &u->speech, job->voice, &ladder,
+                             u->speech.codes, d->max_codes, err);
+    }
+    return st;
+}
+
 static sa2_status fill(sa2_job *job, const sa2_job_draft *d, sa2_error *err)
 {
     sa2_status st = sa2_sound_list_resample(&d->sounds, job->samples, err);
@@ -282,7 +329,8 @@ static sa2_status fill(sa2_job *job, const sa2_job_draft *d, sa2_error *err)
     if (d->given != NULL && d->given->n > 0)
         fill_given(job, d);
     job->group.audio = job->audio;
-    return fill_beams(job, d, err);
+    st = fill_speech(job, d, err);
+    return st == SA2_OK ? fill_beams(job, d, err) : st;
 }
 
 /* ---- a job ---- */
@@ -328,7 +376,14 @@ void sa2_job_destroy(sa2_job *job)
         return;
     for (int i = 0; i < job->n_outputs; i++)
         sa2_output_free(&job->outputs[i]);
+    sa2_voices_give(job->setting->voices, job->voice);
     job->setting->release(job->setting->context, job->bytes);
     sa2_arena arena = job->arena; /* the job lies in it */
     sa2_arena_destroy(&arena);
+}
+
+void sa2_job_tell_finished(sa2_job *job, int i)
+{
+    sa2_event_log_mark(&job->log, SA2_EVENT_FINISHED, i);
+    job->outputs[i].told = true;
 }

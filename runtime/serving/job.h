@@ -9,6 +9,8 @@
 #include "runtime/serving/output.h"
 #include "runtime/serving/prompt.h"
 #include "runtime/serving/scheduler.h"
+#include "runtime/serving/speaker.h"
+#include "runtime/serving/voices.h"
 
 /* One chunk of sound in the prompt: what makes the rows of group.audio[i]. */
 typedef struct sa2_clip {
@@ -52,6 +54,9 @@ typedef struct sa2_job {
     int n_outputs;
     sa2_job_thinking thinking;
     sa2_job_beams beams;
+    const sa2_speech_voice *voice; /* taken; NULL: no sound */
+    sa2_utterance *utterances;     /* [n_outputs] with a voice */
+    bool left;                     /* the model: only sound is still to come */
 
     sa2_usage usage;
     double submitted_ms, deadline_ms; /* of the clock; deadline 0: none */
@@ -78,7 +83,9 @@ typedef struct sa2_job_setting {
     sa2_length_rule audio_rule;
     int hidden;
     int page_size, n_pages, max_num_seqs;
-    size_t longest_token; /* bytes; 0 without a tokenizer */
+    size_t longest_token;           /* bytes; 0 without a tokenizer */
+    const sa2_token2wav *token2wav; /* sizes only; NULL: an engine without speech */
+    sa2_voices *voices;
 
     /* Counts `bytes` as taken, or refuses; and gives them back. */
     sa2_status (*reserve)(void *context, size_t bytes, sa2_error *err);
@@ -96,8 +103,11 @@ typedef struct sa2_given_rows {
 struct sa2_job_draft;
 
 /* The job of a draft that was made; the draft may go. Errors: SA2_ERR_LIMIT, SA2_ERR_NOMEM no memory for it;
- * SA2_ERR_FORMAT a sample that is no number. */
+ * SA2_ERR_FORMAT a sample that is no number; SA2_ERR_ARG no such voice. */
 sa2_status sa2_job_create(sa2_job **job, const struct sa2_job_draft *draft, sa2_error *err);
 void sa2_job_destroy(sa2_job *job); /* NULL is fine */
+
+/* FINISHED of answer i goes into the log; nothing of it comes after. */
+void sa2_job_tell_finished(sa2_job *job, int i);
 
 #endif

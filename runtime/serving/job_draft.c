@@ -21,6 +21,11 @@ static int positions_with_pages(const sa2_job_setting *s, int n_prompt, int n_se
     return least;
 }
 
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 static int count_audio(const sa2_job_draft *d)
 {
     int n = d->given != NULL ? d->given->n : 0;
@@ -113,7 +118,8 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
     const sa2_request *request = d->request;
     sa2_request_limits limits = {.n_tokens = s->prompt.n_tokens,
                                  .max_num_seqs = s->max_num_seqs,
-                                 .has_tokenizer = s->prompt.encoder != NULL};
+                                 .has_tokenizer = s->prompt.encoder != NULL,
+                                 .has_speech = s->token2wav != NULL};
     sa2_prompt_setting prompt = s->prompt;
     prompt.rows_given = d->given != NULL;
     sa2_status st = sa2_request_check(request, &limits, err);
@@ -135,6 +141,8 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
     if (st != SA2_OK)
         return st;
     st = plan_lengths(d, err);
+    if (st == SA2_OK && request->voice != NULL)
+        d->max_codes = smaller(d->max_tokens, sa2_token2wav_max_codes(s->token2wav));
     return st == SA2_OK && request->think ? check_open_turn(d, err) : st;
 }
 

@@ -18,6 +18,7 @@ typedef struct sa2_job_draft {
     int max_thinking; /* of the first pass; 0: there is none */
     int max_answer;   /* what is kept for the second one */
     int max_positions;
+    int max_codes;         /* that become sound, of an answer; 0 without a voice */
     int n_audio_positions; /* rows of sound and their brackets */
     size_t n_clips;
 } sa2_job_draft;

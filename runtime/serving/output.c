@@ -112,6 +112,19 @@ static void push_tag(sa2_output *output, int32_t id, sa2_bytes *scratch)
     }
 }
 
+static void push_code(sa2_output *output, int32_t code)
+{
+    sa2_event_log_code(output->log, output->choice, code);
+    output->n_speech++;
+    if (output->speech == NULL)
+        return;
+    sa2_speech_push(output->speech, &code, 1, NULL); /* has room: the answer ends when it is full */
+    if (sa2_speech_full(output->speech)) {
+        output->finished = true;
+        output->finish = SA2_FINISH_LENGTH;
+    }
+}
+
 static void push_content(sa2_output *output, int32_t id, sa2_bytes *scratch)
 {
     const sa2_special *special = output->rules->special;
@@ -126,8 +139,7 @@ static void push_content(sa2_output *output, int32_t id, sa2_bytes *scratch)
         push_id(output, true, id, scratch);
         break;
     case SA2_TA4_CODE:
-        sa2_event_log_code(output->log, output->choice, id - special->speech_first);
-        output->n_speech++;
+        push_code(output, id - special->speech_first);
         break;
     case SA2_TA4_OTHER:
         if (id == special->tool_call_begin || id == special->tool_call_end)

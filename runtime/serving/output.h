@@ -9,6 +9,7 @@
 
 #include "runtime/serving/event_log.h"
 #include "runtime/serving/stop_text.h"
+#include "runtime/token2wav/speech.h"
 #include "tokenizer/ta4.h"
 #include "tokenizer/text_stream.h"
 #include "tokenizer/tool_call.h"
@@ -42,6 +43,7 @@ typedef struct sa2_output {
     sa2_event_log *log;
     int choice;
     sa2_output_record record;
+    sa2_speech *speech; /* that makes sound of the codes; NULL: none */
 
     sa2_ta4_splitter section;
     sa2_text_stream spoken_text, other_text;
@@ -56,9 +58,10 @@ typedef struct sa2_output {
     const int32_t *ids;      /* [n_ids] of the whole answer, set when it is finished */
     int n_ids;
     double score; /* of beam search */
+    bool told;    /* FINISHED is in the log; what is spoken has to be heard before */
 } sa2_output;
 
-/* Starts an answer; `choice`, `log` and `record` stay as they are. */
+/* Starts an answer; `choice`, `log`, `record` and `speech` stay as they are. */
 void sa2_output_begin(sa2_output *output, const sa2_output_rules *rules);
 void sa2_output_free(sa2_output *output); /* zeroed is fine */
 

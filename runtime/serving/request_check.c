@@ -4,6 +4,7 @@
 
 #include "runtime/decoder/beam.h"
 #include "runtime/serving/stop_text.h"
+#include "runtime/token2wav/speech.h"
 
 typedef struct report {
     sa2_status status;
@@ -51,6 +52,21 @@ static void check_thinking(report *r, const sa2_request *request)
         refuse(r, SA2_ERR_ARG, "think: a chat expected");
 }
 
+static void check_voice(report *r, const sa2_request *request, const sa2_request_limits *limits)
+{
+    int first = request->first_chunk;
+    expect(r, first == 0 || (first >= SA2_SPEECH_FIRST_LEAST && first <= SA2_SPEECH_CHUNK),
+           "first_chunk", "0, or 4 to 25 codes", first);
+    if (request->voice == NULL)
+        return;
+    expect(r, request->beam.n_beams <= 1, "beam.n_beams", "none with a voice",
+           request->beam.n_beams);
+    if (!request->speak && request->ids == NULL)
+        refuse(r, SA2_ERR_ARG, "voice: an answer that is to be spoken (speak) expected");
+    if (!limits->has_speech)
+        refuse(r, SA2_ERR_UNSUPPORTED, "voice: the engine was opened without speech");
+}
+
 sa2_beam_params sa2_request_beam(const sa2_request *request, int n_tokens)
 {
     return (sa2_beam_params){.rule = request->beam.whole_length ? SA2_BEAM_FORK : SA2_BEAM_HF,
@@ -87,6 +103,7 @@ sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limit
     }
     check_stops(&r, request, limits);
     check_thinking(&r, request);
+    check_voice(&r, request, limits);
     sa2_status st = sa2_sampling_check(&request->sampling, limits->n_tokens, err);
     return r.status == SA2_OK ? st : r.status;
 }

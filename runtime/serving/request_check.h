@@ -8,11 +8,11 @@
 
 typedef struct sa2_request_limits {
     int n_tokens, max_num_seqs;
-    bool has_tokenizer;
+    bool has_tokenizer, has_speech;
 } sa2_request_limits;
 
 /* Everything but prompt, sounds and lengths that depend on it. Errors: SA2_ERR_ARG, a line for each field: name,
- * range, found; SA2_ERR_UNSUPPORTED what needs a tokenizer. */
+ * range, found; SA2_ERR_UNSUPPORTED what needs a tokenizer, or speech. */
 sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limits *limits,
                              sa2_error *err);
 

@@ -226,6 +226,11 @@ sa2_status sa2_speech_voice_init(sa2_token2wav *t, sa2_speech_voice *made, const
     return st;
 }
 
+size_t sa2_speech_voice_bytes(const sa2_token2wav *t)
+{
+    return sa2_flow_voice_bytes(&t->flow, voice_codes(&t->options));
+}
+
 void sa2_speech_voice_destroy(sa2_speech_voice *voice)
 {
     if (voice->backend != NULL)
@@ -234,6 +239,11 @@ void sa2_speech_voice_destroy(sa2_speech_voice *voice)
 }
 
 /* ---- a whole sound ---- */
+
+int sa2_token2wav_max_codes(const sa2_token2wav *t)
+{
+    return t->options.max_seconds * CODES_A_SECOND;
+}
 
 int64_t sa2_speech_samples(const sa2_token2wav *t, int n_codes)
 {

@@ -82,7 +82,13 @@ sa2_status sa2_speech_voice_init(sa2_token2wav *t, sa2_speech_voice *made, const
                                  sa2_error *err);
 void sa2_speech_voice_destroy(sa2_speech_voice *voice); /* zeroed is fine */
 
+/* Bytes of a voice of max_voice_seconds. */
+size_t sa2_speech_voice_bytes(const sa2_token2wav *t);
+
 /* ---- a whole sound ---- */
+
+/* Most codes of a sound behind a voice of any planned length. */
+int sa2_token2wav_max_codes(const sa2_token2wav *t);
 
 /* Samples of n codes: 960 each. */
 int64_t sa2_speech_samples(const sa2_token2wav *t, int n_codes);

@@ -47,6 +47,9 @@ void test_answer_take(test_answer *a, const sa2_event *e)
     case SA2_EVENT_SPOKEN:
         sa2_bytes_append(&c->spoken, e->text, e->n_bytes);
         break;
+    case SA2_EVENT_AUDIO:
+        sa2_bytes_append(&c->sound, (const char *)e->samples, e->n_samples * sizeof *e->samples);
+        break;
     case SA2_EVENT_CODES:
         sa2_ids_append_all(&c->codes, e->codes, e->n_codes);
         break;
@@ -81,6 +84,7 @@ void test_answer_free(test_answer *a)
         sa2_bytes_free(&c->reasoning);
         sa2_bytes_free(&c->spoken);
         sa2_ids_free(&c->codes);
+        sa2_bytes_free(&c->sound);
         sa2_ids_free(&c->ids);
     }
     *a = (test_answer){0};
@@ -116,6 +120,7 @@ void assert_same_answer(const char *what, const test_answer *a, const test_answe
         compare_bytes(what, i, "reasoning", x->reasoning.data, x->reasoning.n, y->reasoning.data,
                       y->reasoning.n);
         compare_bytes(what, i, "spoken", x->spoken.data, x->spoken.n, y->spoken.data, y->spoken.n);
+        compare_bytes(what, i, "sound", x->sound.data, x->sound.n, y->sound.data, y->sound.n);
         compare_bytes(what, i, "codes", x->codes.data, x->codes.n * sizeof(int32_t), y->codes.data,
                       y->codes.n * sizeof(int32_t));
         compare_bytes(what, i, "stop string", x->stop_string, strlen(x->stop_string),

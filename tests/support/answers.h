@@ -10,6 +10,7 @@ enum { TEST_MAX_CHOICES = 4, TEST_MAX_TOKENS = 512, TEST_MAX_TOP = 4 };
 
 typedef struct test_choice {
     sa2_bytes text, reasoning, spoken;
+    sa2_bytes sound;                     /* samples, as bytes */
     sa2_ids codes, ids;                  /* ids as FINISHED gave them */
     sa2_logprob tokens[TEST_MAX_TOKENS]; /* as TOKEN events gave them */
     sa2_logprob top[TEST_MAX_TOKENS][TEST_MAX_TOP];
