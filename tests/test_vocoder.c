@@ -30,7 +30,7 @@ typedef struct rig {
 static sa2_tensor_map *tiny_map(void)
 {
     sa2_preset preset;
-    sa2_tensor_map *map;
+    sa2_tensor_map *map = NULL;
     sa2_error err = {0};
     if (sa2_preset_find(&preset, "tiny", &err) != SA2_OK ||
         sa2_token2wav_synthetic_map(&map, SA2_VOCODER_FILE, &preset, 0, &err) != SA2_OK)

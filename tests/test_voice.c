@@ -347,7 +347,7 @@ static void the_files_of_a_release_give_the_same_voice(void **state)
     char folder[1024];
     sa2_error err = {0};
     sa2_preset preset;
-    sa2_voice_encoder encoder;
+    sa2_voice_encoder encoder = {0};
     enum { RATE = 16000, N = RATE };
     test_folder_create(folder, sizeof folder);
     assert_int_equal(sa2_preset_find(&preset, "tiny", NULL), SA2_OK);

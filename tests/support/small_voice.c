@@ -13,7 +13,7 @@
 sa2_tensor_map *test_voice_map(int file)
 {
     sa2_preset preset;
-    sa2_tensor_map *map;
+    sa2_tensor_map *map = NULL;
     sa2_error err = {0};
     if (sa2_preset_find(&preset, "tiny", &err) != SA2_OK ||
         sa2_token2wav_synthetic_map(&map, (sa2_token2wav_file)file, &preset, 0, &err) != SA2_OK)
