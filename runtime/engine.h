@@ -122,6 +122,7 @@ typedef struct sa2_request {
     size_t n_sounds;
 
     bool speak;        /* the answer starts with <tts_start>: text and speech codes */
+    const char *say;   /* the text of a spoken answer, word for word: only its sound is made up */
     const char *voice; /* its codes become sound in this voice; NULL: no sound */
     int first_chunk; /* codes of the first piece of sound, 4 to 25, doubled until they are 25; 0: 25 from the start */
     uint64_t sound_seed;     /* of the vocoder's noise */

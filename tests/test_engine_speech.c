@@ -272,6 +272,35 @@ static void an_answer_without_codes_or_without_a_voice_has_no_sound(void **state
     test_answer_free(&a);
 }
 
+static void a_given_text_is_spoken_word_for_word(void **state)
+{
+    world *w = *state;
+    const char *text = "Seven, or <|EOT|>?";
+    for (int64_t seed = 0; seed < 3; seed++) {
+        test_answer a = {0};
+        sa2_request r = speech_of(w, 0, seed, names[0]);
+        r.sampling.allowed = (sa2_token_list){0};
+        r.ignore_eos = false;
+        r.say = text;
+        r.max_tokens = 150;
+        test_answer_ask(w->engine, &r, &a);
+        test_choice *c = &a.choices[0];
+        assert_string_equal(sa2_bytes_text(&c->spoken), text);
+        assert_int_equal(c->text.n, 0);
+        assert_int_equal(c->sound.n, c->codes.n * FRAME * sizeof(float));
+        const sa2_special *special = sa2_engine_special(w->engine);
+        bool ended = false;
+        for (size_t i = 0; i < c->ids.n && !ended; i++) {
+            int32_t id = c->ids.data[i];
+            ended = id == special->tts_end;
+            bool speech = id >= special->speech_first && id <= special->speech_pad;
+            assert_int_equal(speech, i % 5 != 0);
+        }
+        assert_int_equal(c->finish, ended ? SA2_FINISH_STOP : SA2_FINISH_LENGTH);
+        test_answer_free(&a);
+    }
+}
+
 static void what_cannot_be_spoken_is_refused(void **state)
 {
     world *w = *state;
@@ -287,6 +316,14 @@ static void what_cannot_be_spoken_is_refused(void **state)
     r = speech_of(w, 20, 1, names[0]);
     r.beam.n_beams = 2;
     assert_request_refused(w->engine, &r, SA2_ERR_ARG, "beam.n_beams: none with a voice");
+    r = speech_of(w, 20, 1, names[0]);
+    r.say = "good day";
+    assert_request_refused(w->engine, &r, SA2_ERR_ARG, "sampling.allowed: none with say");
+    r.sampling.allowed = (sa2_token_list){0};
+    r.max_tokens = 5;
+    assert_request_refused(w->engine, &r, SA2_ERR_LIMIT, "there is room for 5");
+    r.say = "";
+    assert_request_refused(w->engine, &r, SA2_ERR_ARG, "say: it is empty");
     sa2_chat_item hello = {.kind = SA2_CHAT_TEXT, .text = "hello", .n_bytes = 5};
     r = speech_of(w, 20, 1, names[0]);
     r.ids = NULL;
@@ -339,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_answer_stops_sounding_and_others_go_on),
         cmocka_unit_test(an_answer_ends_where_the_planned_sound_ends),
         cmocka_unit_test(an_answer_without_codes_or_without_a_voice_has_no_sound),
+        cmocka_unit_test(a_given_text_is_spoken_word_for_word),
         cmocka_unit_test(what_cannot_be_spoken_is_refused),
         cmocka_unit_test(voices_come_and_go),
     };

@@ -120,6 +120,12 @@ static sa2_status choose_token(sa2_generator *g, choice *c, const float *logits,
 {
     sa2_job *job = c->job;
     sa2_sampler *sampler = sampler_of(g, job, c->sequence);
+    if (job->script.n > 0) {
+        const sa2_sequence *sequence = &job->group.sequences[c->sequence];
+        int n_prompt = job->group.n_prompt;
+        job->sampling.allowed =
+            sa2_script_next(&job->script, sequence->ids + n_prompt, sequence->n_ids - n_prompt);
+    }
     sa2_status st = sa2_sampler_next(sampler, logits, &g->work, &c->token.id, err);
     if (st != SA2_OK)
         return st;

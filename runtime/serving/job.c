@@ -108,6 +108,17 @@ static void lay_beams(layout *l, sa2_job *job, const sa2_job_draft *d)
     }
 }
 
+static void lay_script(layout *l, sa2_job *job, const sa2_job_draft *d)
+{
+    const sa2_special *special = d->setting->prompt.special;
+    if (d->say.n == 0)
+        return;
+    const int32_t *ids = copy(l, d->say.data, d->say.n, sizeof *ids);
+    int32_t *speech = take(l, (size_t)sa2_script_speech_ids(special), sizeof *speech);
+    if (speech != NULL)
+        job->script = sa2_script_of(special, ids, (int)d->say.n, speech);
+}
+
 /* Sound of the answers; samples count, and exist once they are written. */
 static void lay_speech(layout *l, sa2_job *job, const sa2_job_draft *d)
 {
@@ -180,6 +191,7 @@ static void lay_out(layout *l, sa2_job *job, const sa2_job_draft *d)
     job->clips = take(l, d->n_clips, sizeof *job->clips);
     job->samples = take(l, (size_t)d->sounds.total_samples, sizeof *job->samples);
     job->rows = take(l, n_rows * (size_t)d->setting->hidden, sizeof *job->rows);
+    lay_script(l, job, d);
     lay_speech(l, job, d);
     lay_log(l, job, d);
 }

@@ -9,6 +9,7 @@
 #include "runtime/serving/output.h"
 #include "runtime/serving/prompt.h"
 #include "runtime/serving/scheduler.h"
+#include "runtime/serving/script.h"
 #include "runtime/serving/speaker.h"
 #include "runtime/serving/voices.h"
 
@@ -54,6 +55,7 @@ typedef struct sa2_job {
     int n_outputs;
     sa2_job_thinking thinking;
     sa2_job_beams beams;
+    sa2_script script;             /* of a text that is given */
     const sa2_speech_voice *voice; /* taken; NULL: no sound */
     sa2_utterance *utterances;     /* [n_outputs] with a voice */
     bool left;                     /* the model: only sound is still to come */

@@ -26,6 +26,26 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
+/* The ids of a given text, and that there is room for them. */
+static sa2_status make_script(sa2_job_draft *d, sa2_error *err)
+{
+    const char *text = d->request->say;
+    if (text == NULL)
+        return SA2_OK;
+    sa2_status st = sa2_encode(d->setting->prompt.encoder, text, strlen(text),
+                               (sa2_span){0, strlen(text)}, &d->say, err);
+    if (st != SA2_OK)
+        return st;
+    if (d->say.n == 0)
+        return sa2_fail(err, SA2_ERR_ARG, "say: it is empty");
+    if (d->say.n > INT32_MAX / 8 || sa2_script_least_tokens((int)d->say.n) > d->max_tokens)
+        return sa2_fail(err, SA2_ERR_LIMIT,
+                        "say: %zu text tokens need %zu tokens with their speech, there is room for "
+                        "%d",
+                        d->say.n, (size_t)sa2_script_least_tokens((int)d->say.n), d->max_tokens);
+    return SA2_OK;
+}
+
 static int count_audio(const sa2_job_draft *d)
 {
     int n = d->given != NULL ? d->given->n : 0;
@@ -141,6 +161,8 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
     if (st != SA2_OK)
         return st;
     st = plan_lengths(d, err);
+    if (st == SA2_OK)
+        st = make_script(d, err);
     if (st == SA2_OK && request->voice != NULL)
         d->max_codes = smaller(d->max_tokens, sa2_token2wav_max_codes(s->token2wav));
     return st == SA2_OK && request->think ? check_open_turn(d, err) : st;
@@ -148,6 +170,7 @@ sa2_status sa2_job_draft_make(sa2_job_draft *d, sa2_error *err)
 
 void sa2_job_draft_free(sa2_job_draft *d)
 {
+    sa2_ids_free(&d->say);
     sa2_tool_names_free(&d->tools);
     sa2_prompt_free(&d->prompt);
     sa2_sound_list_destroy(&d->sounds);

@@ -13,6 +13,7 @@ typedef struct sa2_job_draft {
     sa2_sound_list sounds;
     sa2_prompt prompt;
     sa2_tool_names tools;
+    sa2_ids say; /* of the text that is given */
     int n_sequences, n_outputs;
     int max_tokens;   /* of an answer */
     int max_thinking; /* of the first pass; 0: there is none */

@@ -52,6 +52,21 @@ static void check_thinking(report *r, const sa2_request *request)
         refuse(r, SA2_ERR_ARG, "think: a chat expected");
 }
 
+static void check_say(report *r, const sa2_request *request, const sa2_request_limits *limits)
+{
+    if (request->say == NULL)
+        return;
+    expect(r, request->beam.n_beams <= 1, "beam.n_beams", "none with say", request->beam.n_beams);
+    expect(r, request->sampling.allowed.n == 0, "sampling.allowed", "none with say",
+           request->sampling.allowed.n);
+    expect(r, request->sampling.min_tokens == 0, "sampling.min_tokens", "0 with say",
+           request->sampling.min_tokens);
+    if ((!request->speak && request->ids == NULL) || request->think)
+        refuse(r, SA2_ERR_ARG, "say: an answer that is spoken (speak), without think, expected");
+    if (!limits->has_tokenizer)
+        refuse(r, SA2_ERR_UNSUPPORTED, "say: the model has no tokenizer");
+}
+
 static void check_voice(report *r, const sa2_request *request, const sa2_request_limits *limits)
 {
     int first = request->first_chunk;
@@ -103,6 +118,7 @@ sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limit
     }
     check_stops(&r, request, limits);
     check_thinking(&r, request);
+    check_say(&r, request, limits);
     check_voice(&r, request, limits);
     sa2_status st = sa2_sampling_check(&request->sampling, limits->n_tokens, err);
     return r.status == SA2_OK ? st : r.status;
