@@ -16,12 +16,14 @@
 #include "tools/conversation.h"
 #include "tools/engine_flags.h"
 #include "tools/sounds.h"
+#include "tools/speech_flags.h"
 #include "tools/text_file.h"
 
 typedef struct session {
     sa2_usage_text usage;
     sa2_engine_flags engine_flags;
     sa2_sampling_flags sampling;
+    sa2_speech_flags speech;
     const char *system, *text, *audio, *raw, *tools_path, *messages_path;
     bool speak, think, json, mean;
 
@@ -29,10 +31,12 @@ typedef struct session {
     sa2_conversation turns;
     char *tools; /* JSON */
     bool terminal;
+    FILE *out; /* where text goes: stderr when sound goes to stdout */
 } session;
 
 static void show(const session *s, const sa2_event *event)
 {
+    FILE *out = s->out;
     if (s->json)
         return;
     switch (event->kind) {
@@ -41,16 +45,16 @@ static void show(const session *s, const sa2_event *event)
         break;
     case SA2_EVENT_TEXT:
     case SA2_EVENT_SPOKEN:
-        fwrite(event->text, 1, event->n_bytes, stdout);
+        fwrite(event->text, 1, event->n_bytes, out);
         break;
     case SA2_EVENT_TOOL_CALL:
-        printf("%s[%s %s]\n", event->tool_index == 0 ? "\n" : "", event->tool_name,
-               event->tool_arguments);
+        fprintf(out, "%s[%s %s]\n", event->tool_index == 0 ? "\n" : "", event->tool_name,
+                event->tool_arguments);
         break;
     default:
         return;
     }
-    fflush(stdout);
+    fflush(out);
 }
 
 /* What a turn cost, for whoever sits at the terminal. */
@@ -65,6 +69,7 @@ static void show_cost(const session *s, const sa2_answer *a)
         "%s%d tokens in, %d of them cached; %d out, first after %.0f ms, then %.1f a second%s\n",
         s->terminal ? "\033[2m" : "", a->usage.prompt_tokens, a->usage.cached_tokens,
         a->usage.completion_tokens, a->timings.first_token_ms, rate, s->terminal ? "\033[0m" : "");
+    sa2_speech_flags_show_cost(&s->speech, a->n_samples, &a->timings);
 }
 
 /* Runs one request to its end; every answer of it is shown, the first is gathered. */
@@ -82,6 +87,8 @@ static sa2_status run_request(session *s, const sa2_request *request, sa2_answer
             sa2_answer_take(&answers[event->choice], event, sa2_engine_tokenizer(s->engine), err);
         if (st == SA2_OK)
             st = taken;
+        if (st == SA2_OK)
+            st = sa2_speech_flags_write(&s->speech, event, err);
         done = event->kind == SA2_EVENT_DONE;
         if (done && event->finish == SA2_FINISH_ERROR)
             st = sa2_fail(err, event->status, "%s", event->message);
@@ -97,17 +104,17 @@ static void print_answers(const session *s, const sa2_answer *answers, int n)
             json_t *object = sa2_answer_json(&answers[i]);
             if (n > 1)
                 json_object_set_new(object, "choice", json_integer(i));
-            json_dumpf(object, stdout, JSON_COMPACT);
-            printf("\n");
+            json_dumpf(object, s->out, JSON_COMPACT);
+            fprintf(s->out, "\n");
             json_decref(object);
         } else if (i == 0) {
-            printf("\n");
+            fprintf(s->out, "\n");
         } else {
-            printf("--- answer %d\n%s%s\n", i + 1, sa2_bytes_text(&answers[i].spoken),
-                   sa2_bytes_text(&answers[i].text));
+            fprintf(s->out, "--- answer %d\n%s%s\n", i + 1, sa2_bytes_text(&answers[i].spoken),
+                    sa2_bytes_text(&answers[i].text));
         }
     }
-    fflush(stdout);
+    fflush(s->out);
 }
 
 /* Asks with what the request holds and prints; *ids gets the first answer's, for the history. */
@@ -119,6 +126,8 @@ static sa2_status ask(session *s, sa2_request *request, sa2_ids *ids, sa2_error 
         return sa2_fail(err, SA2_ERR_NOMEM, "chat: no memory for %d answers", n);
     request->speak = s->speak;
     request->think = s->think;
+    if (s->speak)
+        sa2_speech_flags_request(&s->speech, request);
     sa2_status st = run_request(s, request, answers, err);
     if (st == SA2_OK) {
         print_answers(s, answers, n);
@@ -318,16 +327,19 @@ static int open_and_run(session *s, int argc, char **argv)
         {"mean", 0, SA2_OPTION_FLAG, &s->mean, NULL, "mean of the channels instead of the first"},
         {0},
     };
-    const sa2_option_group groups[] = {
-        {"Conversation", own}, {"Model", s->engine_flags.table}, {"Sampling", s->sampling.table}};
+    const sa2_option_group groups[] = {{"Conversation", own},
+                                       {"Speech", s->speech.table},
+                                       {"Model", s->engine_flags.table},
+                                       {"Sampling", s->sampling.table}};
     s->usage = (sa2_usage_text){
         .name = "sa2 chat",
         .synopsis = "-m MODEL [--text TEXT | --audio FILE | --messages FILE] [OPTIONS]",
         .summary = "Answers one question, or talks on the terminal when none is given.",
         .example = "  sa2 chat -m Step-Audio-2-mini --audio question.wav\n"
+                   "  sa2 chat -m DIR --audio question.wav --voice anna.wav -o reply.wav\n"
                    "  sa2 chat -m Step-Audio-2-mini --tools tools.json",
         .groups = groups,
-        .n_groups = 3,
+        .n_groups = 4,
     };
     int n, exit_code;
     if (!sa2_options_read(&s->usage, argc, argv, &n, &exit_code))
@@ -339,6 +351,14 @@ static int open_and_run(session *s, int argc, char **argv)
         return sa2_options_refuse(&s->usage, "--messages goes without --text and --audio");
     if (sa2_sampling_flags_finish(&s->sampling, &s->usage) != EX_OK)
         return EX_USAGE;
+    if (sa2_speech_flags_wanted(&s->speech) && s->sampling.request.n > 1)
+        return sa2_options_refuse(&s->usage, "--output: one answer expected, --n %d found",
+                                  s->sampling.request.n);
+    exit_code = sa2_speech_flags_prepare(&s->speech, &s->usage, &s->engine_flags);
+    if (exit_code != EX_OK)
+        return exit_code;
+    s->speak = s->speak || sa2_speech_flags_wanted(&s->speech);
+    s->out = sa2_speech_flags_take_stdout(&s->speech) ? stderr : stdout;
     if (s->system != NULL && s->system[0] == '\0')
         s->system = NULL;
     s->engine_flags.options.max_num_seqs =
@@ -348,7 +368,11 @@ static int open_and_run(session *s, int argc, char **argv)
     if (s->engine == NULL)
         return exit_code;
     sa2_error err = {0};
-    sa2_status st = run_session(s, &err);
+    sa2_status st = sa2_speech_flags_begin(&s->speech, s->engine, &err);
+    if (st == SA2_OK)
+        st = run_session(s, &err);
+    if (st == SA2_OK)
+        st = sa2_speech_flags_finish(&s->speech, &err);
     if (st != SA2_OK)
         exit_code = sa2_report_failure(s->usage.name, st, &err);
     sa2_engine_destroy(s->engine);
@@ -362,11 +386,13 @@ int sa2_command_chat(int argc, char **argv)
         return EX_OSERR;
     sa2_engine_flags_init(&s->engine_flags);
     sa2_sampling_flags_init(&s->sampling, 0.7f);
+    sa2_speech_flags_init(&s->speech);
     s->sampling.request.sampling.top_p = 0.9f;
     s->sampling.request.sampling.repetition_penalty = 1.05f;
     s->system = "You are a helpful assistant.";
     int exit_code = open_and_run(s, argc, argv);
     sa2_conversation_free(&s->turns);
+    sa2_speech_flags_free(&s->speech);
     free(s->tools);
     free(s);
     return exit_code;
