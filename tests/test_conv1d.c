@@ -163,13 +163,30 @@ static void the_input_is_activated_but_not_its_padding(void **state)
             }
 }
 
-static void the_result_is_gated_and_added(void **state)
+/* x of more than a cache is convolved tile by tile. */
+static void long_signals_give_the_definition(void **state)
 {
     test_env *env = *state;
+    static const shape long_shapes[] = {
+        {64, 20, 7, 1, 5, 15, 15, false},  {64, 20, 5, 1, 2, 8, 0, true},
+        {18, 20, 30, 15, 1, 7, 7, false},  {33, 9, 4, 3, 2, 2, 0, false},
+        {600, 8, 60, 1, 3, 90, 90, false}, /* a row reaches over more than a tile has */
+    };
+    static const int32_t lengths[][3] = {
+        {2600, 4, 700}, {2600, 4, 700}, {9000, 5, 1500}, {5000, 5, 1500}, {200, 3, 100}};
+    for (int i = 0; i < 5; i++) {
+        sa2_rows three = {.n = 3, .offsets = test_offsets(env, 3, lengths[i])};
+        check(env, &long_shapes[i], &types[0], three, SA2_ACT_SNAKE);
+    }
+    sa2_rows three = {.n = 3, .offsets = test_offsets(env, 3, lengths[0])};
+    check(env, &long_shapes[0], &types[1], three, SA2_ACT_NONE);
+}
+
+static void check_gated(test_env *env, const int32_t lengths[2])
+{
     const shape c = {20, 36, 3, 1, 1, 2, 0, false};
-    static const int32_t lengths[] = {11, 30};
     sa2_rows two = {.n = 2, .offsets = test_offsets(env, 2, lengths)};
-    int64_t rows = 41, k = 60;
+    int64_t rows = lengths[0] + lengths[1], k = 60;
     sa2_tensor x = test_random(env, SA2_F32, rows, c.in), w = test_random(env, SA2_F32, c.out, k);
     sa2_tensor before = test_random(env, SA2_F32, rows, c.out);
     sa2_tensor gate = test_random(env, SA2_F32, 2, c.out), which = test_ids(env, rows, 2);
@@ -197,6 +214,13 @@ static void the_result_is_gated_and_added(void **state)
         assert_close(env, s, "gated", &y, want, allowed(&types[0], k, false));
     }
     test_reset(env);
+}
+
+static void the_result_is_gated_and_added(void **state)
+{
+    static const int32_t lengths[][2] = {{11, 30}, {1500, 5400}};
+    for (int i = 0; i < 2; i++)
+        check_gated(*state, lengths[i]);
 }
 
 static void scratch_that_is_too_small_is_refused(void **state)
@@ -239,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_gives_the_definition),
         cmocka_unit_test(the_input_is_activated_but_not_its_padding),
+        cmocka_unit_test(long_signals_give_the_definition),
         cmocka_unit_test(the_result_is_gated_and_added),
         cmocka_unit_test(scratch_that_is_too_small_is_refused),
     };

@@ -36,6 +36,10 @@ typedef struct sa2_floats {
     void (*activate)(float *y, const float *x, sa2_activation kind, float slope, const float *alpha,
                      int64_t n);
 
+    /* Snake of rows that lie y_step and x_step floats apart, the same as activate() of each. */
+    void (*snake_rows)(float *y, int64_t y_step, const float *x, int64_t x_step, const float *alpha,
+                       int64_t rows, int64_t n);
+
     /* cosine and sine of position * frequency, the product rounded to f32 first. */
     void (*angles)(float *cosine, float *sine, float position, const float *frequency, int64_t n);
     /* (a, b) turned: a cos - b sin, b cos + a sin, in place. */

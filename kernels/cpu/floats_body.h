@@ -230,6 +230,25 @@ static void floats_activate(float *y, const float *x, sa2_activation kind, float
     }
 }
 
+/* Columns of vectors, so that the division is done once in each; of few rows, so that they are read as they
+ * lie in memory. */
+static void floats_snake_rows(float *y, int64_t y_step, const float *x, int64_t x_step,
+                              const float *alpha, int64_t rows, int64_t n)
+{
+    enum { TURN = 16 };
+    for (int64_t first = 0; first < rows; first += TURN) {
+        int64_t end = rows - first < TURN ? rows : first + TURN;
+        for (int64_t i = 0; i < n; i += VF_WIDTH) {
+            int rest = n - i < VF_WIDTH ? (int)(n - i) : VF_WIDTH;
+            vf a = v_load_as(SA2_F32, alpha, i, rest), inverse = v_snake_inverse(a);
+            for (int64_t r = first; r < end; r++) {
+                vf v = v_snake(v_load_as(SA2_F32, x, r * x_step + i, rest), a, inverse);
+                v_store_as(SA2_F32, y, r * y_step + i, v, rest);
+            }
+        }
+    }
+}
+
 /* ---- rotation ---- */
 
 static inline vf floats_lane_cos(vf frequency, vf unused, const float *k)
@@ -372,6 +391,7 @@ static const sa2_floats floats_table = {
     .scale_each = floats_scale_each,
     .normalise = floats_normalise,
     .activate = floats_activate,
+    .snake_rows = floats_snake_rows,
     .angles = floats_angles,
     .rotate = floats_rotate,
     .power = floats_power,

@@ -32,13 +32,34 @@ static inline vf with_bias(const sa2_epilogue *e, vf sum, int64_t at, int n)
     return sum + v_load_as(SA2_F32, e->bias, at, n);
 }
 
+/* Whole vectors of a row of f32 with nothing but a bias and an accumulation; returns the column after. */
+static inline int64_t finish_bare(const sa2_epilogue *e, float *y, int64_t col, int64_t end,
+                                  const float *sums)
+{
+    for (; col + VF_WIDTH <= end; col += VF_WIDTH, sums += VF_WIDTH, y += VF_WIDTH) {
+        vf sum = v_load(sums);
+        if (e->bias != NULL)
+            sum = sum + v_load(e->bias + col);
+        if (e->accumulate)
+            sum = sum + v_load(y);
+        v_store(y, sum);
+    }
+    return col;
+}
+
 /* Columns [col, end) of one row; sums[0] is column `col`. */
 static inline void finish_plain(const sa2_product *p, int64_t row, int64_t y, int64_t col,
                                 int64_t end, const float *sums)
 {
+    const sa2_epilogue *e = &p->epilogue;
+    if (p->y_dtype == SA2_F32 && !e->residual && e->activation == SA2_ACT_NONE && e->gate == NULL) {
+        int64_t from = col;
+        col = finish_bare(e, (float *)p->y + y + col, col, end, sums);
+        sums += col - from;
+    }
     for (; col < end; col += VF_WIDTH, sums += VF_WIDTH) {
         int n = end - col < VF_WIDTH ? (int)(end - col) : VF_WIDTH;
-        vf sum = with_bias(&p->epilogue, v_load_as(SA2_F32, sums, 0, n), col, n);
+        vf sum = with_bias(e, v_load_as(SA2_F32, sums, 0, n), col, n);
         finish_lanes(p, row, col, y + col, sum, n);
     }
 }

@@ -31,6 +31,7 @@ static inline __attribute__((always_inline)) void strip_f32(const strip *t, cons
         const char *at =
             t->w + (size_t)((tap * t->tap_cols + piece->col) * SA2_BLOCK) * sizeof(float);
         int64_t k = tap * t->tap_step + piece->col, end = k + piece->n_cols;
+#pragma GCC unroll 4
         for (; k < end; k++, at += SA2_BLOCK * sizeof(float)) {
             vf w[STRIP_BLOCKS * BLOCK_VECTORS];
 #pragma GCC unroll 8

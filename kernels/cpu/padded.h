@@ -28,4 +28,8 @@ size_t sa2_padded_bytes(sa2_dtype dtype, int64_t rows, int64_t in, int n_sequenc
 /* Fills `copy`, sa2_padded_bytes() in the dtype of x, dense. */
 void sa2_pad_rows(sa2_cpu *cpu, const sa2_padding *p, void *copy);
 
+/* Rows [first, first + n) of one sequence with its padding, dense: one thread's part of the same. */
+void sa2_pad_piece(const sa2_cpu *cpu, const sa2_padding *p, int sequence, int64_t first, int64_t n,
+                   void *copy);
+
 #endif

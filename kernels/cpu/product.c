@@ -21,7 +21,7 @@ int sa2_span_find(const sa2_product *p, int64_t row)
     return low;
 }
 
-static const sa2_product_kernel *choose(sa2_isa isa, sa2_dtype x)
+const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x)
 {
     static const sa2_product_kernel *const f32[SA2_ISA_COUNT] = {
         [SA2_ISA_C] = &sa2_product_f32_c,           [SA2_ISA_AVX2] = &sa2_product_f32_avx2,
@@ -35,7 +35,7 @@ static const sa2_product_kernel *choose(sa2_isa isa, sa2_dtype x)
         [SA2_ISA_AVX512BF16] = &sa2_product_bf16_avx512bf16,
         [SA2_ISA_AMX] = &sa2_product_bf16_amx,
     };
-    return x == SA2_F32 ? f32[isa] : bf16[isa];
+    return x == SA2_F32 ? f32[cpu->isa] : bf16[cpu->isa];
 }
 
 /* One chunk of rows: all of them, or as many as are packed together. */
@@ -97,7 +97,7 @@ static void cut(chunk *c, int threads)
 sa2_status sa2_product_run(sa2_stream *s, const sa2_product *p, sa2_error *err)
 {
     sa2_cpu *cpu = sa2_cpu_of(s);
-    chunk c = {.p = p, .cpu = cpu, .kernel = choose(cpu->isa, p->x_dtype)};
+    chunk c = {.p = p, .cpu = cpu, .kernel = sa2_product_kernel_for(cpu, p->x_dtype)};
     bool packs = c.kernel->pack != NULL;
     int64_t chunk_rows = p->rows;
     if (packs) {

@@ -62,13 +62,16 @@ typedef struct sa2_product_part {
     int64_t block, n_blocks; /* both even */
 } sa2_product_part;
 
+enum { SA2_SUMS_SPACE = 64 << 10 };
+
 /* The code for one pair of dtypes in one instruction set. */
 typedef struct sa2_product_kernel {
     /* Bytes of 16 rows in the form that `run` reads; NULL: it reads x itself. */
     size_t (*panel_bytes)(int64_t cols);
     /* Puts rows [row, row + n) there, n up to 16. */
     void (*pack)(const sa2_product *p, int64_t row, int n, void *panel);
-    /* `panels` hold rows [first_row, ...); `space` is SA2_THREAD_SPACE bytes of this thread's own. */
+    /* `panels` hold rows [first_row, ...); `space` is SA2_THREAD_SPACE bytes of this thread's own, of
+     * which a kernel without `pack` uses the first SA2_SUMS_SPACE. */
     void (*run)(const sa2_product *p, const sa2_product_part *part, const void *panels,
                 int64_t first_row, void *space);
 } sa2_product_kernel;
@@ -79,6 +82,9 @@ extern const sa2_product_kernel sa2_product_f32_avx2, sa2_product_bf16_avx2;
 extern const sa2_product_kernel sa2_product_f32_avx512, sa2_product_bf16_avx512;
 extern const sa2_product_kernel sa2_product_bf16_avx512bf16;
 extern const sa2_product_kernel sa2_product_bf16_amx;
+
+/* For x in that dtype. */
+const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x);
 
 /* Errors: SA2_ERR_LIMIT when 16 rows of x do not fit the workspace of the backend. */
 sa2_status sa2_product_run(sa2_stream *s, const sa2_product *p, sa2_error *err);

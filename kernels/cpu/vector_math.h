@@ -158,11 +158,17 @@ static inline vf v_log(vf x)
     return v_select(v_less(x, v_set(INFINITY)), log, x);
 }
 
-/* x + sin^2(alpha x) / (alpha + 1e-9) (Ziyin et al. 2020, eq. 3, with HiFT's constant). */
-static inline vf v_snake(vf x, vf alpha)
+/* x + sin^2(alpha x) / (alpha + 1e-9) (Ziyin et al. 2020, eq. 3, with HiFT's constant), where
+ * `inverse` is the quotient's v_snake_inverse(). */
+static inline vf v_snake_inverse(vf alpha)
+{
+    return v_set(1.0f) / (alpha + v_set(1e-9f));
+}
+
+static inline vf v_snake(vf x, vf alpha, vf inverse)
 {
     vf sine = v_sin(alpha * x);
-    return x + sine * sine / (alpha + v_set(1e-9f));
+    return x + sine * sine * inverse;
 }
 
 static inline vf v_gelu(vf x)
@@ -206,7 +212,7 @@ static inline vf v_activate(sa2_activation activation, vf x, float slope, vf alp
     case SA2_ACT_LEAKY:
         return v_select(v_less(v_zero(), x), x, x * v_set(slope));
     case SA2_ACT_SNAKE:
-        return v_snake(x, alpha);
+        return v_snake(x, alpha, v_snake_inverse(alpha));
     case SA2_ACT_ABS:
         return v_abs(x);
     case SA2_ACT_SIGMOID:
