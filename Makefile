@@ -23,7 +23,7 @@ build: setup
 	@cmake --build $(BUILD) -j $(JOBS)
 
 demo: build
-	@tools/demo.sh $(BUILD)/sa2
+	@tools/demo.sh $(BUILD)/sa2 $(BUILD)/demo
 
 # The suite under address and undefined-behaviour checks, then the parts with threads under the thread checker.
 test: setup

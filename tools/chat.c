@@ -104,7 +104,7 @@ static void print_answers(const session *s, const sa2_answer *answers, int n)
             json_t *object = sa2_answer_json(&answers[i]);
             if (n > 1)
                 json_object_set_new(object, "choice", json_integer(i));
-            json_dumpf(object, s->out, JSON_COMPACT);
+            json_dumpf(object, s->out, JSON_COMPACT | JSON_REAL_PRECISION(9));
             fprintf(s->out, "\n");
             json_decref(object);
         } else if (i == 0) {

@@ -27,7 +27,7 @@ typedef struct check {
 
 static void print_json(json_t *object)
 {
-    json_dumpf(object, stdout, JSON_COMPACT);
+    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
     printf("\n");
     json_decref(object);
 }

@@ -60,7 +60,7 @@ static void report(const reading *r, const sa2_answer *a)
 {
     if (r->json) {
         json_t *object = sa2_answer_json(a);
-        json_dumpf(object, stdout, JSON_COMPACT);
+        json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
         printf("\n");
         json_decref(object);
     } else if (!r->quiet) {

@@ -151,7 +151,7 @@ static void print_json(const job *j)
         if (j->n_pieces > 1)
             json_object_set_new(object, "start_s",
                                 json_real((double)i * SA2_AUDIO_CHUNK / SA2_AUDIO_RATE));
-        json_dumpf(object, stdout, JSON_COMPACT);
+        json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
         printf("\n");
         json_decref(object);
     }
