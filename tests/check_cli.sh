@@ -35,7 +35,7 @@ tiny=$work/tiny
 expect 0 "usage: sa2" "$sa2" --help
 expect 64 "usage: sa2" "$sa2"
 expect 64 'no command "frobnicate"' "$sa2" frobnicate
-for command in transcribe translate caption chat info doctor make-checkpoint check bench; do
+for command in transcribe translate caption chat speak info doctor make-checkpoint check bench; do
     expect 0 "Example" "$sa2" $command --help
 done
 expect 0 "" "$sa2" make-checkpoint --preset tiny "$tiny"
@@ -93,6 +93,25 @@ expect 65 "messages[0]" "$sa2" chat -m "$tiny" --messages "$work/bad.json"
 # Golden cases through the program.
 expect 0 "0 FAILED" "$sa2" check "$source"/tests/golden/language_model/op_*.safetensors
 expect 0 "0 FAILED" "$sa2" check --dtype bf16 "$source"/tests/golden/language_model/op_*.safetensors
+# Spoken answers: a file, the same samples down a pipe, words that were given.
+export SA2_VOICES=$work/voices
+speech="--voice $work/a.wav --max-tokens 60 --seed 3"
+expect 0 "s of sound" "$sa2" speak -m "$tiny" $speech -o "$work/hello.wav" Good morning.
+expect 0 "" "$sa2" speak -q -m "$tiny" $speech -o - "Good morning."
+tail -c +45 "$work/hello.wav" | cmp -s - "$work/out" || { echo "FAILED: speak gives other samples to a pipe"; failed=1; }
+[ "$(ls "$work/voices/encoded" | wc -l)" = 1 ] || { echo "FAILED: the voice was not kept once"; failed=1; }
+expect 0 '"spoken":"Good morning."' "$sa2" speak --json -m "$tiny" $speech -o "$work/x.wav" "Good morning."
+expect 0 '"audio_seconds"' "$sa2" chat --json -m "$tiny" $speech --audio "$work/a.wav" --first-chunk 4 -o "$work/reply.flac"
+[ -s "$work/reply.flac" ] || { echo "FAILED: chat wrote no reply"; failed=1; }
+expect 64 "belong together" "$sa2" chat -m "$tiny" --text hi -o "$work/x.wav"
+expect 64 "a text expected" "$sa2" speak -m "$tiny" $speech -o "$work/x.wav"
+expect 64 "first_chunk" "$sa2" speak -m "$tiny" $speech --first-chunk 3 -o "$work/x.wav" hi
+expect 64 "f32 or bf16" "$sa2" speak -m "$tiny" $speech --speech-dtype f16 -o "$work/x.wav" hi
+expect 66 "neither a file nor a name" "$sa2" speak -m "$tiny" --voice nobody -o "$work/x.wav" hi
+expect 64 "too short: 3 samples" "$sa2" speak -m "$tiny" --voice "$work/three.wav" -o "$work/x.wav" hi
+expect 73 "" "$sa2" speak -m "$tiny" $speech -o /proc/x.wav hi
+expect 64 "" "$sa2" speak -m "$tiny" $speech -o "$work/x.xyz" hi
+
 expect 0 "0 FAILED" "$sa2" check -q --tokenizer "$tiny" "$source"/tests/golden/chat/*.jsonl
 expect 65 "" "$sa2" check "$work/a.wav"
 expect 66 "" "$sa2" check "$work/none.safetensors"

@@ -367,14 +367,15 @@ static int open_and_run(session *s, int argc, char **argv)
     s->engine = sa2_engine_flags_open(&s->engine_flags, &s->usage, &exit_code);
     if (s->engine == NULL)
         return exit_code;
-    sa2_error err = {0};
-    sa2_status st = sa2_speech_flags_begin(&s->speech, s->engine, &err);
-    if (st == SA2_OK)
-        st = run_session(s, &err);
-    if (st == SA2_OK)
-        st = sa2_speech_flags_finish(&s->speech, &err);
-    if (st != SA2_OK)
-        exit_code = sa2_report_failure(s->usage.name, st, &err);
+    exit_code = sa2_speech_flags_begin(&s->speech, &s->usage, s->engine);
+    if (exit_code == EX_OK) {
+        sa2_error err = {0};
+        sa2_status st = run_session(s, &err);
+        if (st == SA2_OK)
+            st = sa2_speech_flags_finish(&s->speech, &err);
+        if (st != SA2_OK)
+            exit_code = sa2_report_failure(s->usage.name, st, &err);
+    }
     sa2_engine_destroy(s->engine);
     return exit_code;
 }

@@ -137,18 +137,21 @@ static int run(reading *r, int argc, char **argv)
     r->engine = sa2_engine_flags_open(&r->engine_flags, &r->usage, &exit_code);
     if (r->engine == NULL)
         return exit_code;
-    char *text = NULL;
-    sa2_error err = {0};
-    sa2_status st = gather_text(&text, argc, argv, &err);
-    if (st == SA2_OK)
-        st = sa2_speech_flags_begin(&r->speech, r->engine, &err);
-    if (st == SA2_OK)
-        st = read_lines(r, text, &err);
-    if (st == SA2_OK)
-        st = sa2_speech_flags_finish(&r->speech, &err);
-    free(text);
+    exit_code = sa2_speech_flags_begin(&r->speech, &r->usage, r->engine);
+    if (exit_code == EX_OK) {
+        char *text = NULL;
+        sa2_error err = {0};
+        sa2_status st = gather_text(&text, argc, argv, &err);
+        if (st == SA2_OK)
+            st = read_lines(r, text, &err);
+        if (st == SA2_OK)
+            st = sa2_speech_flags_finish(&r->speech, &err);
+        if (st != SA2_OK)
+            exit_code = sa2_report_failure(r->usage.name, st, &err);
+        free(text);
+    }
     sa2_engine_destroy(r->engine);
-    return st == SA2_OK ? EX_OK : sa2_report_failure(r->usage.name, st, &err);
+    return exit_code;
 }
 
 static int read_options_and_run(reading *r, int argc, char **argv)

@@ -88,14 +88,19 @@ int sa2_speech_flags_prepare(sa2_speech_flags *f, const sa2_usage_text *usage,
     return EX_OK;
 }
 
-sa2_status sa2_speech_flags_begin(sa2_speech_flags *f, sa2_engine *engine, sa2_error *err)
+int sa2_speech_flags_begin(sa2_speech_flags *f, const sa2_usage_text *usage, sa2_engine *engine)
 {
+    sa2_error err = {0};
     if (f->output == NULL)
-        return SA2_OK;
-    sa2_status st = sa2_engine_add_voice(engine, voice_name, &f->made, err);
+        return EX_OK;
+    sa2_status st = sa2_engine_add_voice(engine, voice_name, &f->made, &err);
+    if (st != SA2_OK)
+        return sa2_report_failure(usage->name, st, &err);
+    st = sa2_audio_writer_create(&f->writer, f->output, SA2_SPEECH_RATE, SA2_SAMPLE_S16, &err);
     if (st == SA2_OK)
-        st = sa2_audio_writer_create(&f->writer, f->output, SA2_SPEECH_RATE, SA2_SAMPLE_S16, err);
-    return st;
+        return EX_OK;
+    int exit_code = sa2_report_failure(usage->name, st, &err);
+    return st == SA2_ERR_IO ? EX_CANTCREAT : exit_code;
 }
 
 void sa2_speech_flags_request(const sa2_speech_flags *f, sa2_request *request)

@@ -31,8 +31,9 @@ bool sa2_speech_flags_take_stdout(const sa2_speech_flags *flags);
 int sa2_speech_flags_prepare(sa2_speech_flags *flags, const sa2_usage_text *usage,
                              sa2_engine_flags *engine);
 
-/* After it is open: the engine learns the voice, the file is opened. */
-sa2_status sa2_speech_flags_begin(sa2_speech_flags *flags, sa2_engine *engine, sa2_error *err);
+/* After it is open: the engine learns the voice, the file is opened. EX_OK, or an exit code after an explanation. */
+int sa2_speech_flags_begin(sa2_speech_flags *flags, const sa2_usage_text *usage,
+                           sa2_engine *engine);
 
 /* The answer is spoken in the voice. */
 void sa2_speech_flags_request(const sa2_speech_flags *flags, sa2_request *request);
