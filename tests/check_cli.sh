@@ -72,8 +72,29 @@ expect 64 "none given" "$sa2" transcribe -m "$tiny"
 expect 64 "a folder expected" "$sa2" transcribe "$work/a.wav"
 expect 64 "temperature" "$sa2" transcribe $ask --temperature -1 "$work/a.wav"
 expect 64 "bf16 or f32 expected" "$sa2" transcribe $ask --dtype int3 "$work/a.wav"
+expect 64 "one answer to each sound" "$sa2" transcribe $ask -n 2 "$work/a.wav"
+for raw in s16le s16le:99999999999999 s16le:16000:1:1 u8:8000 ""; do
+    expect 64 "--raw: s16le:RATE" "$sa2" transcribe -m "$work/none" --raw "$raw" "$work/a.wav"
+done
+expect 65 "1000 to 768000 Hz expected" "$sa2" transcribe $ask --raw s16le:0 "$work/a.wav"
 expect 64 "no such option" "$sa2" transcribe $ask --loud "$work/a.wav"
 expect 64 "a whole number expected" "$sa2" transcribe $ask --max-tokens many "$work/a.wav"
+
+# A result that cannot be written is a failure; a reader that leaves ends the work without a word.
+unwritten() {
+    local code=$1
+    shift
+    "$@" >/dev/full 2>"$work/err" </dev/null
+    [ $? = "$code" ] && grep -q "standard output: " "$work/err" || { echo "FAILED: $* : a full disk goes unnoticed"; failed=1; }
+}
+unwritten 74 "$sa2" --help
+unwritten 74 "$sa2" info "$tiny"
+unwritten 74 "$sa2" transcribe $ask "$work/a.wav" "$work/a.wav"
+unwritten 74 "$sa2" chat -m "$tiny" --max-tokens 4 --text Hello
+"$sa2" doctor >&- 2>"$work/err"
+[ $? = 74 ] || { echo "FAILED: a closed stdout goes unnoticed"; failed=1; }
+"$sa2" transcribe -m "$tiny" --quiet --ignore-eos --max-tokens 3500 "$work/a.wav" 2>"$work/err" | head -c 1 >"$work/out"
+[ "${PIPESTATUS[0]}" = 74 ] && [ ! -s "$work/err" ] || { echo "FAILED: a reader that leaves is complained about"; failed=1; }
 
 # Chat: one question, seeds, a conversation whose second turn finds the first in the cache.
 expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 8 --seed 3 --text "Hello"
@@ -88,7 +109,17 @@ cached=$(grep -o '[0-9]* of them cached' "$work/err" | tail -n 1 | cut -d' ' -f1
 echo '[{"role":"user","content":"Hi"},{"role":"assistant","content":null}]' >"$work/m.json"
 expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 4 --messages "$work/m.json"
 echo '[{"role":5}]' >"$work/bad.json"
-expect 65 "messages[0]" "$sa2" chat -m "$tiny" --messages "$work/bad.json"
+expect 65 "bad.json: messages[0]" "$sa2" chat -m "$tiny" --messages "$work/bad.json"
+says() { # CODE TEXT LINE: what a conversation makes of a line
+    printf "$3\n" | "$sa2" chat -m "$tiny" --max-tokens 4 >"$work/out" 2>"$work/err"
+    [ "${PIPESTATUS[1]}" = "$1" ] && grep -qF -- "$2" "$work/err" || { echo "FAILED: the line \"$3\" goes unnoticed"; failed=1; }
+}
+says 0 "ask with a sound" "/audio  "
+says 66 "none.wav: No such file" "/audio none.wav"
+says 65 "a zero byte in a line" 'a\0b'
+says 65 "a line of more than 65536 bytes" "$(printf 'word %.0s' $(seq 14000))"
+"$sa2" chat -m "$tiny" <"$work" >"$work/out" 2>"$work/err"
+[ $? = 66 ] || { echo "FAILED: a folder as standard input goes unnoticed"; failed=1; }
 
 # Golden cases through the program.
 expect 0 "0 FAILED" "$sa2" check "$source"/tests/golden/language_model/op_*.safetensors

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/json_text.h"
+
 #include "runtime/token2wav/token2wav.h"
 
 static sa2_status take_tool(sa2_answer *a, const sa2_event *e, sa2_error *err)
@@ -150,9 +152,9 @@ json_t *sa2_answer_json(const sa2_answer *a)
     json_object_set_new(o, "ids", ids_json(&a->ids));
     json_object_set_new(o, "finish_reason", json_string(sa2_finish_name(a->finish)));
     if (a->stop_string != NULL)
-        json_object_set_new(o, "stop_reason", json_string(a->stop_string));
+        json_object_set_new(o, "stop_reason", sa2_json_text(a->stop_string));
     if (a->message != NULL)
-        json_object_set_new(o, "error", json_string(a->message));
+        json_object_set_new(o, "error", sa2_json_text(a->message));
     if (a->n_samples > 0)
         json_object_set_new(o, "audio_seconds", json_real((double)a->n_samples / SA2_SPEECH_RATE));
     const sa2_usage *u = &a->usage;

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "kernels/base/limits.h"
 #include "tokenizer/chat_json.h"
 #include "tools/answer.h"
 #include "tools/commands.h"
@@ -17,6 +18,7 @@
 #include "tools/engine_flags.h"
 #include "tools/sounds.h"
 #include "tools/speech_flags.h"
+#include "tools/terminal.h"
 #include "tools/text_file.h"
 
 typedef struct session {
@@ -83,6 +85,8 @@ static sa2_status run_request(session *s, const sa2_request *request, sa2_answer
         sa2_event *event = sa2_engine_poll(s->engine, -1);
         if (event->choice == 0)
             show(s, event);
+        if (!sa2_stdout_works()) /* nobody would see the rest */
+            sa2_engine_cancel(s->engine, id);
         sa2_status taken =
             sa2_answer_take(&answers[event->choice], event, sa2_engine_tokenizer(s->engine), err);
         if (st == SA2_OK)
@@ -183,10 +187,13 @@ static sa2_status answer_file(session *s, sa2_error *err)
     size_t n = 0;
     sa2_ids ids = {0};
     sa2_status st = sa2_text_file_read(&text, &n_bytes, s->messages_path, SA2_CHAT_MAX_BYTES, err);
-    if (st == SA2_OK)
-        st = sa2_chat_from_json(&document, text, n_bytes, err);
     if (st != SA2_OK)
         goto cleanup;
+    st = sa2_chat_from_json(&document, text, n_bytes, err);
+    if (st != SA2_OK) {
+        sa2_wrap(err, st, "%s", s->messages_path);
+        goto cleanup;
+    }
     n = sa2_chat_document_n_audio(document);
     audio = calloc(n + 1, sizeof *audio);
     sounds = calloc(n + 1, sizeof *sounds);
@@ -233,6 +240,8 @@ static sa2_status obey(session *s, char *line, bool *answer, bool *quit, sa2_err
 {
     char *word = strtok(line, " ");
     char *rest = strtok(NULL, "");
+    if (rest != NULL && rest[strspn(rest, " ")] == '\0')
+        rest = NULL;
     if (strcmp(word, "/quit") == 0) {
         *quit = true;
     } else if (strcmp(word, "/forget") == 0) {
@@ -252,37 +261,39 @@ static sa2_status obey(session *s, char *line, bool *answer, bool *quit, sa2_err
     return SA2_OK;
 }
 
+/* Acts on one line, and answers when it asks something. */
+static sa2_status take_line(session *s, char *line, bool *quit, sa2_error *err)
+{
+    if (line[0] == '\0')
+        return SA2_OK;
+    bool answer = line[0] != '/';
+    sa2_status st = answer ? sa2_conversation_say(&s->turns, "human", line, err)
+                           : obey(s, line, &answer, quit, err);
+    return st == SA2_OK && answer ? answer_turn(s, err) : st;
+}
+
 static sa2_status converse(session *s, sa2_error *err)
 {
-    char *line = NULL;
-    size_t room = 0;
+    size_t room = (size_t)sa2_engine_max_model_len(s->engine) * SA2_LIMIT_TEXT_BYTES_PER_POSITION;
+    char *line = malloc(room + 1);
     bool quit = false;
     sa2_status st = SA2_OK;
+    if (line == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "chat: no memory for a line of %zu bytes", room);
     if (s->terminal)
         fprintf(stderr, "Type a line, or:\n%s", commands);
-    while (!quit) {
+    while (!quit && sa2_stdout_works()) {
         if (s->terminal)
             fprintf(stderr, "> ");
-        ssize_t n = getline(&line, &room, stdin);
-        if (n < 0)
-            break;
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-            line[--n] = '\0';
-        if (n == 0)
-            continue;
-        bool answer = false;
-        if (line[0] == '/') {
-            st = obey(s, line, &answer, &quit, err);
-        } else {
-            answer = true;
-            st = sa2_conversation_say(&s->turns, "human", line, err);
-        }
-        if (st == SA2_OK && answer)
-            st = answer_turn(s, err);
+        st = sa2_text_line_read(line, room + 1, &quit, err);
+        if (st == SA2_OK)
+            st = take_line(s, line, &quit, err);
         if (st != SA2_OK && !s->terminal)
             break;
-        if (st != SA2_OK)
+        if (st != SA2_OK) {
             sa2_report_failure(s->usage.name, st, err);
+            *err = (sa2_error){0};
+        }
     }
     free(line);
     return s->terminal ? SA2_OK : st;
@@ -349,7 +360,8 @@ static int open_and_run(session *s, int argc, char **argv)
                                   argv[0]);
     if (s->messages_path != NULL && (s->text != NULL || s->audio != NULL))
         return sa2_options_refuse(&s->usage, "--messages goes without --text and --audio");
-    if (sa2_sampling_flags_finish(&s->sampling, &s->usage) != EX_OK)
+    if (sa2_sound_raw_refused(&s->usage, s->raw) ||
+        sa2_sampling_flags_finish(&s->sampling, &s->usage) != EX_OK)
         return EX_USAGE;
     if (sa2_speech_flags_wanted(&s->speech) && s->sampling.request.n > 1)
         return sa2_options_refuse(&s->usage, "--output: one answer expected, --n %d found",

@@ -10,6 +10,7 @@
 #include "tools/check_case.h"
 #include "tools/check_text.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "tools/options.h"
 #include "tools/terminal.h"
 
@@ -37,10 +38,10 @@ static void report_output(void *user, const sa2_golden_result *r)
     check *c = user;
     r->ok ? c->n_ok++ : c->n_failed++;
     if (c->json) {
-        print_json(json_pack("{s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:s}", "file", c->file,
-                             "output", r->name, "ok", r->ok, "abs", r->largest_abs, "rel",
-                             r->largest_rel, "l2", r->l2, "tolerance_abs", r->tolerance.abs,
-                             "tolerance_l2", r->tolerance.l2, "why", r->why));
+        print_json(json_pack("{s:o, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:s}", "file",
+                             sa2_json_text(c->file), "output", r->name, "ok", r->ok, "abs",
+                             r->largest_abs, "rel", r->largest_rel, "l2", r->l2, "tolerance_abs",
+                             r->tolerance.abs, "tolerance_l2", r->tolerance.l2, "why", r->why));
         return;
     }
     if (c->quiet && r->ok)
@@ -56,8 +57,8 @@ static void report_line(void *user, const char *name, const char *difference)
     bool ok = difference == NULL;
     ok ? c->n_ok++ : c->n_failed++;
     if (c->json)
-        print_json(json_pack("{s:s, s:s, s:b, s:s}", "file", c->file, "output", name, "ok", ok,
-                             "why", ok ? "" : difference));
+        print_json(json_pack("{s:o, s:s, s:b, s:s}", "file", sa2_json_text(c->file), "output", name,
+                             "ok", ok, "why", ok ? "" : difference));
     else if (!ok)
         printf("FAILED %s %s: %s\n", c->file, name, difference);
     else if (!c->quiet)

@@ -8,6 +8,7 @@
 
 #include "runtime/model_files.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "tools/options.h"
 #include "tools/terminal.h"
 
@@ -88,15 +89,15 @@ static void print_json(const folder *f)
                                       "parameters", (json_int_t)f->parts[p].parameters, "bytes",
                                       (json_int_t)f->parts[p].bytes));
     json_t *o = json_pack(
-        "{s:s, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}, s:{s:i, s:i, s:i, s:i, s:i, "
+        "{s:o, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}, s:{s:i, s:i, s:i, s:i, s:i, "
         "s:i}, s:{s:i, s:i, s:i}, s:o}",
-        "model", f->path, "decoder", "hidden", d->hidden, "layers", d->layers, "heads", d->heads,
-        "kv_heads", d->kv_heads, "head_dim", d->head_dim, "ffn", d->ffn, "vocab", d->vocab,
-        "max_positions", d->max_positions, "rms_norm_eps", (double)d->rms_norm_eps, "rope_theta",
-        (double)d->rope_theta, "encoder", "mel_bins", e->mel_bins, "context", e->context, "width",
-        e->width, "heads", e->heads, "blocks", e->blocks, "ffn", e->ffn, "adaptor", "kernel",
-        f->files.config.adaptor.kernel, "stride", f->files.config.adaptor.stride, "inner",
-        f->files.config.adaptor.inner, "parts", parts);
+        "model", sa2_json_text(f->path), "decoder", "hidden", d->hidden, "layers", d->layers,
+        "heads", d->heads, "kv_heads", d->kv_heads, "head_dim", d->head_dim, "ffn", d->ffn, "vocab",
+        d->vocab, "max_positions", d->max_positions, "rms_norm_eps", (double)d->rms_norm_eps,
+        "rope_theta", (double)d->rope_theta, "encoder", "mel_bins", e->mel_bins, "context",
+        e->context, "width", e->width, "heads", e->heads, "blocks", e->blocks, "ffn", e->ffn,
+        "adaptor", "kernel", f->files.config.adaptor.kernel, "stride",
+        f->files.config.adaptor.stride, "inner", f->files.config.adaptor.inner, "parts", parts);
     json_dumpf(o, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(o);

@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "tools/commands.h"
+#include "tools/terminal.h"
 
 typedef struct command {
     const char *name;
@@ -34,10 +35,8 @@ static void print_commands(FILE *out)
     fprintf(out, "\nsa2 COMMAND --help tells more.\n");
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    signal(SIGPIPE,
-           SIG_IGN); /* a reader that leaves is a failed write, not the end of the program */
     if (argc < 2) {
         print_commands(stderr);
         return EX_USAGE;
@@ -57,4 +56,12 @@ int main(int argc, char **argv)
     fprintf(stderr, "sa2: no command \"%s\"\n", argv[1]);
     print_commands(stderr);
     return EX_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE,
+           SIG_IGN); /* a reader that leaves is a failed write, not the end of the program */
+    sa2_stdio_begin();
+    return sa2_stdio_end(run(argc, argv));
 }

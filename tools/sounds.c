@@ -12,19 +12,28 @@ sa2_status sa2_sound_raw(sa2_audio_source *source, const char *format, sa2_error
         return SA2_OK;
     char encoding[8] = "";
     int rate = 0, channels = 1, used = 0;
-    int n = sscanf(format, "%7[a-z0-9]:%d%n:%d%n", encoding, &rate, &used, &channels, &used);
+    int n = sscanf(format, "%7[a-z0-9]:%9d%n:%9d%n", encoding, &rate, &used, &channels, &used);
     if (n >= 2 && format[used] == '\0' && strcmp(encoding, "s16le") == 0)
         source->pcm = SA2_PCM_S16LE;
     else if (n >= 2 && format[used] == '\0' && strcmp(encoding, "f32le") == 0)
         source->pcm = SA2_PCM_F32LE;
     else
-        return sa2_fail(
-            err, SA2_ERR_ARG,
-            "raw sound: s16le:RATE[:CHANNELS] or f32le:RATE[:CHANNELS] expected, \"%s\" found",
-            format);
+        return sa2_fail(err, SA2_ERR_ARG,
+                        "s16le:RATE[:CHANNELS] or f32le:RATE[:CHANNELS] expected, \"%s\" found",
+                        format);
     source->pcm_rate = rate;
     source->pcm_channels = channels;
     return SA2_OK;
+}
+
+bool sa2_sound_raw_refused(const sa2_usage_text *usage, const char *format)
+{
+    sa2_audio_source source = {0};
+    sa2_error err = {0};
+    if (sa2_sound_raw(&source, format, &err) == SA2_OK)
+        return false;
+    sa2_options_refuse(usage, "--raw: %s", err.message);
+    return true;
 }
 
 sa2_status sa2_sound_read(sa2_audio *audio, const char *path, const char *raw, bool mean,

@@ -6,10 +6,14 @@
 #include "runtime/audio/audio_file.h"
 #include "runtime/engine.h"
 #include "tokenizer/chat.h"
+#include "tools/options.h"
 
 /* How to read what has no header: "s16le:16000" or "f32le:48000:2" (encoding, rate, channels).
  * NULL leaves *source as it is. Errors: SA2_ERR_ARG. */
 sa2_status sa2_sound_raw(sa2_audio_source *source, const char *format, sa2_error *err);
+
+/* Tells what is wrong with such a format (NULL: nothing) before a model is loaded. */
+bool sa2_sound_raw_refused(const sa2_usage_text *usage, const char *format);
 
 /* A path, "-" for standard input. The caller destroys *audio. Rate as the engine wants it. */
 sa2_status sa2_sound_read(sa2_audio *audio, const char *path, const char *raw, bool mean,

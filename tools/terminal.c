@@ -1,5 +1,8 @@
 #include "tools/terminal.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -36,6 +39,37 @@ int sa2_report_failure(const char *command, sa2_status st, const sa2_error *err)
     if (err->n_unsaid > 0)
         fprintf(stderr, "... and %d more\n", err->n_unsaid);
     return sa2_exit_code(st);
+}
+
+void sa2_stdio_begin(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) /* open(2) gives the lowest free number: this one */
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+bool sa2_stdout_works(void)
+{
+    return fflush(stdout) == 0 && ferror(stdout) == 0;
+}
+
+/* Of a pipe: the failed write may lie far back, where errno no longer tells. */
+static bool reader_has_left(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
+int sa2_stdio_end(int exit_code)
+{
+    errno = 0;
+    if (sa2_stdout_works())
+        return exit_code;
+    int why = errno;
+    if (!reader_has_left())
+        fprintf(stderr, "sa2: standard output: %s\n",
+                why != 0 ? strerror(why) : "not all could be written");
+    return exit_code != EX_OK ? exit_code : EX_IOERR;
 }
 
 double sa2_now(void)

@@ -1,4 +1,5 @@
-/* terminal.h - what the subcommands say beside their result: failures and progress, on stderr.
+/* terminal.h - what the subcommands say beside their result: failures and progress, on stderr; and
+ * whether the result itself arrived.
  */
 #ifndef SA2_TOOLS_TERMINAL_H
 #define SA2_TOOLS_TERMINAL_H
@@ -13,6 +14,17 @@ int sa2_exit_code(sa2_status st);
 
 /* Prints "sa2 info: <message>", and how many lines did not fit; returns the exit code. */
 int sa2_report_failure(const char *command, sa2_status st, const sa2_error *err);
+
+/* Standard streams that were closed by the caller become ones on which every read and write fails, so that no file
+ * opened later takes their place. Once, before anything is opened. */
+void sa2_stdio_begin(void);
+
+/* Whether all that was printed could be written; commands that print for long ask in between. */
+bool sa2_stdout_works(void);
+
+/* The exit code of a command that returns `exit_code`: EX_IOERR when its result could not be written, which stderr
+ * says unless the reader has left. */
+int sa2_stdio_end(int exit_code);
 
 /* Seconds on a clock that only goes forward. */
 double sa2_now(void);

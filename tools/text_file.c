@@ -48,3 +48,28 @@ cleanup:
         fclose(file);
     return st;
 }
+
+sa2_status sa2_text_line_read(char *line, size_t room, bool *end, sa2_error *err)
+{
+    size_t n = 0;
+    int c;
+    *end = false;
+    line[0] = '\0';
+    while ((c = getchar()) != EOF && c != '\n') {
+        if (c == '\0')
+            return sa2_fail(err, SA2_ERR_FORMAT, "standard input: a zero byte in a line of text");
+        if (n + 1 == room)
+            return sa2_fail(err, SA2_ERR_LIMIT, "standard input: a line of more than %zu bytes",
+                            room - 1);
+        line[n++] = (char)c;
+    }
+    if (n > 0 && line[n - 1] == '\r')
+        n--;
+    line[n] = '\0';
+    *end = c == EOF && n == 0;
+    if (c == EOF && ferror(stdin)) {
+        *end = true;
+        return sa2_fail(err, SA2_ERR_IO, "standard input: %s", strerror(errno));
+    }
+    return SA2_OK;
+}

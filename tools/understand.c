@@ -12,7 +12,9 @@
 #include "tools/answer.h"
 #include "tools/commands.h"
 #include "tools/engine_flags.h"
+#include "tools/json_text.h"
 #include "tools/sounds.h"
+#include "tools/terminal.h"
 
 /* Recordings longer than this are transcribed piece by piece: memory and context stay bounded. */
 enum { PIECEWISE_SECONDS = 120, MAX_IN_FLIGHT = 256 };
@@ -147,7 +149,7 @@ static void print_json(const job *j)
 {
     for (int i = 0; i < j->n_pieces; i++) {
         json_t *object = sa2_answer_json(&j->answers[i]);
-        json_object_set_new(object, "file", json_string(j->path));
+        json_object_set_new(object, "file", sa2_json_text(j->path));
         if (j->n_pieces > 1)
             json_object_set_new(object, "start_s",
                                 json_real((double)i * SA2_AUDIO_CHUNK / SA2_AUDIO_RATE));
@@ -175,11 +177,11 @@ static void print_job(const run *r, const job *j)
     fflush(stdout);
 }
 
-/* Asks about all files; prints results in their order as soon as that can be. */
+/* Asks about all files; prints results in their order as soon as that can be, and stops when they cannot be written. */
 static sa2_status run_jobs(run *r)
 {
     sa2_status first = SA2_OK;
-    while (r->printing < r->n_jobs) {
+    while (r->printing < r->n_jobs && sa2_stdout_works()) {
         ask_what_fits(r);
         while (r->printing < r->opening &&
                r->jobs[r->printing].n_answered == r->jobs[r->printing].n_asked) {
@@ -237,8 +239,12 @@ static int run_command(run *r, const sa2_option *own, int argc, char **argv,
         return exit_code;
     if (r->prompt != NULL)
         r->system = r->prompt;
-    if (sa2_sampling_flags_finish(&r->sampling, &r->usage) != EX_OK)
+    if (sa2_sound_raw_refused(&r->usage, r->raw) ||
+        sa2_sampling_flags_finish(&r->sampling, &r->usage) != EX_OK)
         return EX_USAGE;
+    if (r->sampling.request.n > 1)
+        return sa2_options_refuse(&r->usage, "--n: one answer to each sound expected, %d found",
+                                  r->sampling.request.n);
     r->jobs = calloc((size_t)r->n_jobs, sizeof *r->jobs);
     if (r->jobs == NULL)
         return EX_OSERR;
@@ -252,6 +258,8 @@ static int run_command(run *r, const sa2_option *own, int argc, char **argv,
     if (r->engine != NULL)
         exit_code = sa2_exit_code(run_jobs(r));
     sa2_engine_destroy(r->engine);
+    for (int i = r->printing; i < r->n_jobs; i++)
+        close_job(&r->jobs[i]);
     free(r->jobs);
     return exit_code;
 }
