@@ -19,6 +19,8 @@ static const command commands[] = {
     {"caption", sa2_command_caption, "what is to be heard in a sound file"},
     {"chat", sa2_command_chat, "talk to the model, in text or sound"},
     {"speak", sa2_command_speak, "text to speech, in a voice"},
+    {"voice", sa2_command_voice, "keep voices under names"},
+    {"tokenize-audio", sa2_command_tokenize_audio, "recordings to speech tokens"},
     {"info", sa2_command_info, "what is in a model"},
     {"doctor", sa2_command_doctor, "what this machine can do, and the limits of input"},
     {"make-checkpoint", sa2_command_make_checkpoint, "write a synthetic checkpoint"},

@@ -122,6 +122,29 @@ sa2_status sa2_sound_of_item(sa2_audio *audio, const sa2_chat_item *item, sa2_er
     return sa2_fail(err, SA2_ERR_UNSUPPORTED, "sound: an audio item without sound");
 }
 
+sa2_status sa2_sound_measure(sa2_sound_facts *facts, const sa2_audio_source *source, sa2_error *err)
+{
+    enum { BLOCK = 4096 };
+    float block[BLOCK];
+    int64_t n = 0;
+    sa2_audio_reader *reader = NULL;
+    sa2_status st = sa2_audio_reader_open(&reader, source, err);
+    if (st != SA2_OK)
+        return st;
+    *facts = (sa2_sound_facts){.rate = sa2_audio_reader_rate(reader),
+                               .channels = sa2_audio_reader_channels(reader)};
+    do {
+        st = sa2_audio_reader_read(reader, SA2_CHANNEL_FIRST, block, BLOCK, &n, err);
+        facts->n_samples += st == SA2_OK ? n : 0;
+    } while (st == SA2_OK && n > 0);
+    sa2_audio_reader_close(reader);
+    facts->seconds = (double)facts->n_samples / facts->rate;
+    if (st == SA2_OK && facts->n_samples == 0)
+        st = sa2_fail(err, SA2_ERR_FORMAT, "%s: no samples",
+                      source->path != NULL ? source->path : "sound");
+    return st;
+}
+
 sa2_sound sa2_sound_view(const sa2_audio *audio)
 {
     return (sa2_sound){

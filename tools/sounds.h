@@ -22,6 +22,16 @@ sa2_status sa2_sound_read(sa2_audio *audio, const char *path, const char *raw, b
 /* An audio item of a conversation: a path or base64 of a file (also as a data: URL). Other URLs are not fetched. */
 sa2_status sa2_sound_of_item(sa2_audio *audio, const sa2_chat_item *item, sa2_error *err);
 
+typedef struct sa2_sound_facts {
+    int64_t n_samples; /* of a channel */
+    int rate, channels;
+    double seconds;
+} sa2_sound_facts;
+
+/* Decodes all of it to count: headers lie. Errors: those of the reader; SA2_ERR_FORMAT no samples at all. */
+sa2_status sa2_sound_measure(sa2_sound_facts *facts, const sa2_audio_source *source,
+                             sa2_error *err);
+
 sa2_sound sa2_sound_view(const sa2_audio *audio);
 
 #endif
