@@ -7,6 +7,7 @@
 
 #include "bench/bench_model.h"
 #include "bench/ceilings.h"
+#include "kernels/base/limits.h"
 #include "runtime/serving/engine_internal.h"
 #include "tools/terminal.h"
 
@@ -168,15 +169,22 @@ int sa2_bench_generate(int argc, char **argv)
     };
     int n, exit_code = EX_OK;
     if (sa2_options_read(&usage, argc, argv, &n, &exit_code)) {
-        if (g->prompt < 1 || g->length < 2) {
-            exit_code = sa2_options_refuse(&usage, "--prompt from 1 and --length from 2 expected");
+        g->bench.seconds = 0.5;
+        if (g->prompt < 1 || g->prompt > SA2_LIMIT_POSITIONS) {
+            exit_code = sa2_options_refuse(&usage, "--prompt: 1 to %d expected, %d found",
+                                           SA2_LIMIT_POSITIONS, g->prompt);
+        } else if (g->length < 2 || g->length > SA2_LIMIT_POSITIONS) {
+            exit_code = sa2_options_refuse(&usage, "--length: 2 to %d expected, %d found",
+                                           SA2_LIMIT_POSITIONS, g->length);
+        } else if (!sa2_bench_ready(&g->bench, &usage, n) ||
+                   !sa2_bench_model_ready(&model, &usage)) {
+            exit_code = EX_USAGE;
         } else {
-            g->bench.seconds = 0.5;
             sa2_status st = sa2_backend_open(&g->bench.backend, &backend, &g->err);
             if (st == SA2_OK)
                 st = run_all(g, &model);
-            if (st != SA2_OK)
-                exit_code = sa2_report_failure(usage.name, st, &g->err);
+            exit_code = st == SA2_OK ? sa2_bench_end(&g->bench, &usage)
+                                     : sa2_report_failure(usage.name, st, &g->err);
             sa2_backend_close(g->bench.backend);
         }
     }

@@ -1,5 +1,6 @@
 #include "bench/bench_model.h"
 
+#include "kernels/base/limits.h"
 #include "loader/synthetic.h"
 #include "loader/synthetic_vocab.h"
 #include "runtime/vocabulary.h"
@@ -45,6 +46,25 @@ static sa2_status make(sa2_model *model, sa2_backend *backend,
     sa2_vocab_file_destroy(&words);
     sa2_tensor_map_destroy(map);
     return st;
+}
+
+static bool is_depth(const char *option, int n, const sa2_usage_text *usage)
+{
+    if (n < 0 || n > SA2_LIMIT_LAYERS)
+        sa2_options_refuse(usage, "--%s: 0 to %d expected, %d found", option, SA2_LIMIT_LAYERS, n);
+    return n >= 0 && n <= SA2_LIMIT_LAYERS;
+}
+
+bool sa2_bench_model_ready(const sa2_bench_model_options *options, const sa2_usage_text *usage)
+{
+    sa2_preset preset;
+    sa2_error err = {0};
+    if (!is_depth("layers", options->layers, usage) || !is_depth("blocks", options->blocks, usage))
+        return false;
+    if (sa2_preset_find(&preset, options->preset, &err) == SA2_OK)
+        return true;
+    sa2_options_refuse(usage, "--%s", err.message);
+    return false;
 }
 
 sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,

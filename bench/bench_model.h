@@ -14,6 +14,9 @@ typedef struct sa2_bench_model_options {
     int parts;          /* of model.h */
 } sa2_bench_model_options;
 
+/* Judges layers, blocks and preset before anything is measured. False after a complaint. */
+bool sa2_bench_model_ready(const sa2_bench_model_options *options, const sa2_usage_text *usage);
+
 /* With a tokenizer. Progress of what takes long goes to stderr. The caller closes *model. */
 sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,
                                 const sa2_bench_model_options *options, sa2_error *err);

@@ -9,6 +9,7 @@
 #include "bench/bench_model.h"
 #include "bench/ceilings.h"
 #include "bench/decoder_bench.h"
+#include "kernels/base/limits.h"
 #include "runtime/audio/audio_length.h"
 #include "runtime/audio/mel.h"
 #include "runtime/audio/resample.h"
@@ -373,15 +374,21 @@ int sa2_bench_parts(int argc, char **argv)
     if (sa2_options_read(&usage, argc, argv, &n, &exit_code)) {
         s->bench.seconds = (double)spend;
         s->dtype = strcmp(dtype, "f32") == 0 ? SA2_F32 : SA2_BF16;
-        if (n > 0 || (s->dtype == SA2_BF16 && strcmp(dtype, "bf16") != 0)) {
+        if (s->dtype == SA2_BF16 && strcmp(dtype, "bf16") != 0) {
             exit_code =
-                sa2_options_refuse(&usage, "no argument, and a dtype of bf16 or f32, expected");
+                sa2_options_refuse(&usage, "--dtype: bf16 or f32 expected, \"%s\" found", dtype);
+        } else if (s->context < 0 || s->context > SA2_LIMIT_POSITIONS) {
+            exit_code = sa2_options_refuse(&usage, "--context: 0 to %d expected, %d found",
+                                           SA2_LIMIT_POSITIONS, s->context);
+        } else if (!sa2_bench_ready(&s->bench, &usage, n) ||
+                   !sa2_bench_model_ready(&model, &usage)) {
+            exit_code = EX_USAGE;
         } else {
             sa2_status st = sa2_backend_open(&s->bench.backend, &backend, &s->err);
             if (st == SA2_OK)
                 st = run_all(s, &model);
-            if (st != SA2_OK)
-                exit_code = sa2_report_failure(usage.name, st, &s->err);
+            exit_code = st == SA2_OK ? sa2_bench_end(&s->bench, &usage)
+                                     : sa2_report_failure(usage.name, st, &s->err);
             sa2_backend_close(s->bench.backend);
         }
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <time.h>
 
 static double now(void)
@@ -38,9 +39,11 @@ sa2_timing sa2_bench_time(const sa2_bench *bench, sa2_bench_run run, void *conte
                         .p95 = samples[(n * 95 + 99) / 100 - 1]};
 }
 
-bool sa2_bench_wants(const sa2_bench *bench, const char *name)
+bool sa2_bench_wants(sa2_bench *bench, const char *name)
 {
-    return bench->filter == NULL || strstr(name, bench->filter) != NULL;
+    bool wanted = bench->filter == NULL || strstr(name, bench->filter) != NULL;
+    bench->n_wanted += wanted;
+    return wanted;
 }
 
 static void print_json(const sa2_bench *bench, const sa2_bench_row *r)
@@ -84,4 +87,22 @@ void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *r)
         printf("\n");
     }
     fflush(stdout);
+}
+
+bool sa2_bench_ready(const sa2_bench *bench, const sa2_usage_text *usage, int n_arguments)
+{
+    if (n_arguments > 0)
+        sa2_options_refuse(usage, "no argument expected, %d given", n_arguments);
+    else if (bench->seconds < 0.0)
+        sa2_options_refuse(usage, "--seconds: 0 or more expected, %g found", bench->seconds);
+    else
+        return true;
+    return false;
+}
+
+int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage)
+{
+    if (bench->filter == NULL || bench->n_wanted > 0)
+        return EX_OK;
+    return sa2_options_refuse(usage, "--filter: no case has \"%s\" in its name", bench->filter);
 }

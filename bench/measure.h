@@ -9,11 +9,13 @@
 #include <stdbool.h>
 
 #include "kernels/backend.h"
+#include "tools/options.h"
 
 typedef struct sa2_bench {
     bool json;          /* a JSON object a line instead of aligned text */
     const char *filter; /* only cases whose name contains it; NULL: all */
     double seconds;     /* to spend on each case, at least three runs */
+    int n_wanted;       /* cases so far whose name holds the filter */
     sa2_backend *backend;
     double read_bytes;   /* a second: ceilings, 0 until measured */
     double f32_flops;    /* a second, in registers */
@@ -46,7 +48,14 @@ typedef struct sa2_bench_row {
     const char *ceiling; /* "read", "bf16 product" */
 } sa2_bench_row;
 
-bool sa2_bench_wants(const sa2_bench *bench, const char *name);
+/* Counts what is wanted. */
+bool sa2_bench_wants(sa2_bench *bench, const char *name);
+/* Judges what all benches take on the command line, before: no argument, seconds from 0. False after a complaint. */
+bool sa2_bench_ready(const sa2_bench *bench, const sa2_usage_text *usage, int n_arguments);
+
+/* The exit code of a bench that ran: a filter that no case has in its name is a mistake. */
+int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage);
+
 void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *row);
 
 #endif

@@ -151,6 +151,11 @@ expect 66 "" "$sa2" check "$work/none.safetensors"
 expect 0 '"case":"decode/1"' "$sa2" bench parts --preset tiny -s 0.01 --json --filter decode/1
 expect 0 '"unit":"tokens/s"' "$sa2" bench generate --preset tiny --prompt 16 --length 4 --json --filter generate/8
 expect 64 'no measurement "speed"' "$sa2" bench speed
+expect 64 "no argument expected" "$sa2" bench kernel speed
+expect 64 "--layers: 0 to 1024 expected, -1 found" "$sa2" bench parts --layers -1
+expect 64 "--seconds: 0 or more" "$sa2" bench parts --seconds -1
+expect 64 "tiny or mini expected" "$sa2" bench generate --preset huge
+expect 64 "--length: 2 to" "$sa2" bench generate --length 2147483647
 
 # A folder with several mistakes: all of them at once.
 cp -r "$tiny" "$work/broken"
