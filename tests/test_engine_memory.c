@@ -70,7 +70,7 @@ static void a_plan_that_does_not_fit_is_refused_with_its_sum(void **state)
 {
     const sa2_model *model = &((test_model *)*state)->model;
     refuse(model, (sa2_engine_options){.kv_cache_bytes = (size_t)1 << 38}, SA2_ERR_NOMEM, "sum");
-    refuse(model, (sa2_engine_options){.kv_cache_bytes = 100}, SA2_ERR_ARG, "kv_cache_bytes: 100");
+    refuse(model, (sa2_engine_options){.kv_cache_bytes = 100}, SA2_ERR_ARG, "found 100 bytes");
     refuse(model, (sa2_engine_options){.max_model_len = 2000}, SA2_ERR_ARG,
            "max_model_len: 2 to 1024 expected, found 2000");
     refuse(model, (sa2_engine_options){.block_size = 24, .max_num_seqs = -1}, SA2_ERR_ARG,

@@ -65,7 +65,7 @@ static void what_makes_no_sense_is_refused_by_name(void **state)
     r.n = 33;
     r.max_tokens = -1;
     assert_request_refused(engine, &r, SA2_ERR_ARG,
-                           "n: 0 to max_num_seqs expected, found 33\n"
+                           "n: 0 to 32 expected, found 33\n"
                            "max_tokens: 0 or more expected, found -1");
     r = good;
     r.sampling.top_p = 1.5f;

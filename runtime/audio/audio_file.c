@@ -150,7 +150,8 @@ static sa2_status open_decoder(sa2_audio_reader *r, SF_INFO *info, sa2_error *er
                         "%s: not a sound file (WAV, FLAC, Ogg, MP3, AIFF, AU, CAF can be read)",
                         r->name);
     if (r->file == NULL)
-        return sa2_fail(err, SA2_ERR_FORMAT, "%s: %s", r->name, sf_strerror(NULL));
+        return sa2_fail(err, SA2_ERR_FORMAT, "%s: a sound that cannot be decoded: %s", r->name,
+                        sf_strerror(NULL));
     return SA2_OK;
 }
 

@@ -136,8 +136,8 @@ static sa2_status plan_pages(sa2_engine_plan *p, const sa2_engine_options *o,
         n = (int64_t)(o->kv_cache_bytes / page);
     if (n < 1 || n > INT32_MAX / 2)
         return sa2_fail_also(err, SA2_ERR_ARG,
-                             "kv_cache_bytes: %zu, a page of %d positions has %zu",
-                             o->kv_cache_bytes, p->page_size, page);
+                             "kv_cache_bytes: 1 to %d pages of %zu bytes expected, found %zu bytes",
+                             INT32_MAX / 2, page, o->kv_cache_bytes);
     p->n_pages = (int)n;
     p->pages = (size_t)n * page + (size_t)model->config.decoder.layers * SA2_ARENA_ALIGN;
     return SA2_OK;

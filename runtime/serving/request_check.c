@@ -21,6 +21,16 @@ static void expect(report *r, bool right, const char *field, const char *expecte
     r->status = r->status == SA2_OK ? st : r->status;
 }
 
+/* The same for a count that has a range. */
+static void expect_within(report *r, const char *field, int least, int most, int found)
+{
+    if (found >= least && found <= most)
+        return;
+    sa2_status st = sa2_fail_also(r->err, SA2_ERR_ARG, "%s: %d to %d expected, found %d", field,
+                                  least, most, found);
+    r->status = r->status == SA2_OK ? st : r->status;
+}
+
 static void refuse(report *r, sa2_status st, const char *why)
 {
     st = sa2_fail_also(r->err, st, "%s", why);
@@ -100,14 +110,14 @@ sa2_status sa2_request_check(const sa2_request *request, const sa2_request_limit
     report r = {.err = err};
     int most = limits->max_num_seqs < UINT8_MAX ? limits->max_num_seqs : UINT8_MAX;
     int beams = request->beam.n_beams;
-    expect(&r, request->n >= 0 && request->n <= most, "n", "0 to max_num_seqs", request->n);
+    expect_within(&r, "n", 0, most, request->n);
     expect(&r, request->max_tokens >= 0, "max_tokens", "0 or more", request->max_tokens);
-    expect(&r, request->max_tokens == 0 || request->sampling.min_tokens <= request->max_tokens,
+    expect(&r, request->max_tokens <= 0 || request->sampling.min_tokens <= request->max_tokens,
            "sampling.min_tokens", "at most max_tokens", request->sampling.min_tokens);
     expect(&r, request->max_thinking_tokens >= 0, "max_thinking_tokens", "0 or more",
            request->max_thinking_tokens);
     expect(&r, request->deadline_ms >= 0, "deadline_ms", "0 or more", request->deadline_ms);
-    expect(&r, beams >= 0 && beams <= most, "beam.n_beams", "0 to max_num_seqs", beams);
+    expect_within(&r, "beam.n_beams", 0, most, beams);
     if (beams > 1) {
         expect(&r, request->n <= beams, "n", "at most beam.n_beams", request->n);
         expect(&r, request->sampling.n_logprobs < 0, "sampling.n_logprobs", "-1 (none) with beams",
