@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/layout.h"
 #include "kernels/stream.h"
 
 struct sa2_backend {
@@ -116,4 +117,19 @@ void sa2_download(sa2_stream *s, void *dst, sa2_tensor src)
 {
     if (s->status == SA2_OK)
         memcpy(dst, src.data, sa2_tensor_bytes(&src));
+}
+
+const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype)
+{
+    return s->ops->matrix_layouts[dtype];
+}
+
+const sa2_layout *sa2_layout_find(const char *name)
+{
+    static const sa2_ops *const backends[] = {&sa2_cpu_ops};
+    for (size_t b = 0; b < sizeof backends / sizeof backends[0]; b++)
+        for (int i = 0; i < 2; i++)
+            if (strcmp(backends[b]->matrix_layouts[i]->name, name) == 0)
+                return backends[b]->matrix_layouts[i];
+    return NULL;
 }

@@ -4,10 +4,12 @@
 #define SA2_KERNELS_STREAM_H
 
 #include "kernels/backend.h"
+#include "kernels/layout.h"
 
 /* One backend: every op of ops.h under the same name. No entry is NULL. */
 typedef struct sa2_ops {
     const char *name;
+    const sa2_layout *matrix_layouts[2]; /* of F32 and BF16 */
     size_t (*matrix_bytes)(sa2_dtype dtype, int64_t rows, int64_t cols);
     sa2_status (*matrix_write)(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
                                sa2_error *err);

@@ -1,6 +1,8 @@
 /* cpu_ops.c - the CPU backend's entry for every op of ops.h. */
 #include "kernels/cpu/cpu_ops.h"
 
+#include "kernels/cpu/matrix.h"
+
 const sa2_ops sa2_cpu_ops = {
     .name = "cpu",
 
@@ -33,6 +35,7 @@ const sa2_ops sa2_cpu_ops = {
     .harmonics = sa2_cpu_harmonics,
     .normal = sa2_cpu_normal,
     .cross_fade = sa2_cpu_cross_fade,
+    .matrix_layouts = {[SA2_F32] = &sa2_cpu_layout_f32, [SA2_BF16] = &sa2_cpu_layout_bf16},
     .matrix_bytes = sa2_cpu_matrix_bytes,
     .matrix_write = sa2_cpu_matrix_write,
     .matrix_write_swiglu = sa2_cpu_matrix_write_swiglu,

@@ -140,3 +140,49 @@ sa2_status sa2_cpu_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tens
                     ((const float *)src.data)[i * src.stride + o * kernel + k]);
     return SA2_OK;
 }
+
+/* ---- back to rows ---- */
+
+/* Where a row lies among the blocks: gate and up take turns. */
+static int64_t place_of(sa2_matrix_half half, int64_t row)
+{
+    if (half == SA2_MATRIX_ALL)
+        return row;
+    int64_t block = row / SA2_BLOCK * 2 + (half == SA2_MATRIX_UP);
+    return block * SA2_BLOCK + row % SA2_BLOCK;
+}
+
+static void read_row_f32(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
+{
+    int64_t place = place_of(half, row);
+    const uint32_t *from =
+        (const uint32_t *)w->data + place / SA2_BLOCK * w->cols * SA2_BLOCK + place % SA2_BLOCK;
+    uint32_t *to = out;
+    for (int64_t col = 0; col < w->cols; col++)
+        to[col] = from[col * SA2_BLOCK];
+}
+
+static void read_row_bf16(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
+{
+    int64_t place = place_of(half, row), padded = sa2_matrix_padded(SA2_BF16, w->cols);
+    const uint16_t *from =
+        (const uint16_t *)w->data + place / SA2_BLOCK * padded * SA2_BLOCK + place % SA2_BLOCK * 2;
+    uint16_t *to = out;
+    for (int64_t col = 0; col < w->cols; col++)
+        to[col] = from[col / 2 * SA2_BLOCK * 2 + col % 2];
+}
+
+static size_t bytes_f32(int64_t rows, int64_t cols)
+{
+    return sa2_cpu_matrix_bytes(SA2_F32, rows, cols);
+}
+
+static size_t bytes_bf16(int64_t rows, int64_t cols)
+{
+    return sa2_cpu_matrix_bytes(SA2_BF16, rows, cols);
+}
+
+const sa2_layout sa2_cpu_layout_f32 = {
+    .name = "cpu-f32-16-1", .dtype = SA2_F32, .bytes = bytes_f32, .read_row = read_row_f32};
+const sa2_layout sa2_cpu_layout_bf16 = {
+    .name = "cpu-bf16-16x2-1", .dtype = SA2_BF16, .bytes = bytes_bf16, .read_row = read_row_bf16};

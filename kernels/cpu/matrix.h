@@ -9,12 +9,14 @@
 #ifndef SA2_KERNELS_CPU_MATRIX_H
 #define SA2_KERNELS_CPU_MATRIX_H
 
-#include "kernels/ops.h"
+#include "kernels/layout.h"
 
 enum {
     SA2_BLOCK = 16,     /* rows of a matrix, columns of a product */
     SA2_TILE_COLS = 32, /* bf16 columns of a matrix are padded to these */
 };
+
+extern const sa2_layout sa2_cpu_layout_f32, sa2_cpu_layout_bf16;
 
 /* Blocks of a matrix with that many rows. */
 static inline int64_t sa2_matrix_blocks(int64_t rows)

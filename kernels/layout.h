@@ -1,0 +1,28 @@
+/* layout.h - the orders in which backends keep weight matrices, by name: for files that hold them so.
+ *
+ * A file is read as it lies when its order is that of the backend (sa2_stream_layout); on the host every
+ * order of this build can be read row by row, whichever backend is open.
+ */
+#ifndef SA2_KERNELS_LAYOUT_H
+#define SA2_KERNELS_LAYOUT_H
+
+#include "kernels/ops.h"
+
+/* Of a matrix that sa2_matrix_write_swiglu() wrote, the rows that came from gate or from up. */
+typedef enum sa2_matrix_half { SA2_MATRIX_ALL = 0, SA2_MATRIX_GATE, SA2_MATRIX_UP } sa2_matrix_half;
+
+typedef struct sa2_layout {
+    const char *name; /* another one as soon as a byte lies elsewhere */
+    sa2_dtype dtype;
+    size_t (*bytes)(int64_t rows, int64_t cols); /* of data; rows * cols below 2^50 */
+    /* Row `row` of the matrix, or of its half, to out [cols]. Threads: reentrant. */
+    void (*read_row)(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row);
+} sa2_layout;
+
+/* In which the ops of s want matrices of a dtype (F32 or BF16). */
+const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype);
+
+/* Of any backend of this build; NULL when there is none of that name. */
+const sa2_layout *sa2_layout_find(const char *name);
+
+#endif

@@ -1,0 +1,109 @@
+/* Orders of weight matrices: what was written in one comes back row by row. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/layout.h"
+#include "tests/support/test_env.h"
+
+static const sa2_dtype dtypes[] = {SA2_F32, SA2_BF16};
+
+/* One row, a block and a bit, whole blocks; columns that fill no tile, one tile, two and a bit. */
+static const int64_t shapes[][2] = {{1, 1}, {17, 31}, {32, 32}, {50, 65}, {96, 7}};
+
+static void expect_row(const sa2_layout *layout, const sa2_matrix *w, sa2_matrix_half half,
+                       int64_t row, const sa2_tensor *src)
+{
+    size_t bytes = (size_t)w->cols * sa2_dtype_bytes(w->dtype);
+    unsigned char *found = malloc(bytes + 1);
+    assert_non_null(found);
+    found[bytes] = 0xa5;
+    layout->read_row(found, w, half, row);
+    assert_memory_equal(found, (const char *)src->data + (size_t)row * bytes, bytes);
+    assert_int_equal(found[bytes], 0xa5);
+    free(found);
+}
+
+static void rows_come_back_bit_by_bit(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < env->n_streams; b++)
+        for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
+            for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+                sa2_stream *s = env->streams[b];
+                int64_t rows = shapes[i][0], cols = shapes[i][1];
+                const sa2_layout *layout = sa2_stream_layout(s, dtypes[d]);
+                sa2_tensor src = test_random(env, dtypes[d], rows, cols);
+                sa2_matrix w = test_matrix(env, s, dtypes[d], rows, cols);
+                sa2_matrix_write(s, &w, 0, src);
+                assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+                assert_int_equal(layout->bytes(rows, cols),
+                                 sa2_matrix_bytes(s, dtypes[d], rows, cols));
+                for (int64_t row = 0; row < rows; row++)
+                    expect_row(layout, &w, SA2_MATRIX_ALL, row, &src);
+                test_reset(env);
+            }
+}
+
+static void gate_and_up_come_back_apart(void **state)
+{
+    test_env *env = *state;
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            sa2_stream *s = env->streams[0];
+            int64_t rows = shapes[i][0], cols = shapes[i][1];
+            const sa2_layout *layout = sa2_stream_layout(s, dtypes[d]);
+            sa2_tensor gate = test_random(env, dtypes[d], rows, cols);
+            sa2_tensor up = test_random(env, dtypes[d], rows, cols);
+            sa2_matrix w = test_matrix(env, s, dtypes[d], 2 * rows, cols);
+            sa2_matrix_write_swiglu(s, &w, gate, up);
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            for (int64_t row = 0; row < rows; row++) {
+                expect_row(layout, &w, SA2_MATRIX_GATE, row, &gate);
+                expect_row(layout, &w, SA2_MATRIX_UP, row, &up);
+            }
+            test_reset(env);
+        }
+}
+
+static void a_layout_is_found_by_its_name(void **state)
+{
+    test_env *env = *state;
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+        const sa2_layout *layout = sa2_stream_layout(env->streams[0], dtypes[d]);
+        assert_ptr_equal(sa2_layout_find(layout->name), layout);
+        assert_int_equal(layout->dtype, dtypes[d]);
+    }
+    assert_null(sa2_layout_find("rows"));
+    assert_null(sa2_layout_find(""));
+}
+
+static int open_env(void **state)
+{
+    test_env *env = calloc(1, sizeof *env);
+    test_env_open(env, 2);
+    *state = env;
+    return 0;
+}
+
+static int close_env(void **state)
+{
+    test_env_close(*state);
+    free(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_come_back_bit_by_bit),
+        cmocka_unit_test(gate_and_up_come_back_apart),
+        cmocka_unit_test(a_layout_is_found_by_its_name),
+    };
+    return cmocka_run_group_tests(tests, open_env, close_env);
+}
