@@ -41,6 +41,8 @@ struct sa2_tensor_map {
     map_keeper *keepers;
     int n_keepers;
     int n_threads;
+    sa2_pack *pack;   /* or NULL */
+    const char *part; /* the caller's, as long as the map lives */
 };
 
 /* ---- a life ---- */
@@ -63,6 +65,7 @@ void sa2_tensor_map_destroy(sa2_tensor_map *map)
         free(map->slots[i].made);
     for (int i = map->n_keepers - 1; i >= 0; i--)
         map->keepers[i].destroy(map->keepers[i].thing);
+    sa2_pack_close(map->pack);
     sa2_text_pool_destroy(&map->text);
     free(map->keepers);
     free(map->metadata);
@@ -181,6 +184,32 @@ sa2_status sa2_tensor_map_keep(sa2_tensor_map *map, void *thing, void (*destroy)
     map->keepers = grown;
     grown[map->n_keepers++] = (map_keeper){thing, destroy};
     return SA2_OK;
+}
+
+/* ---- native files ---- */
+
+void sa2_tensor_map_set_pack(sa2_tensor_map *map, sa2_pack *pack, const char *part)
+{
+    map->pack = sa2_pack_share(pack);
+    map->part = part;
+}
+
+sa2_pack *sa2_tensor_map_pack(const sa2_tensor_map *map)
+{
+    return map->pack;
+}
+
+const sa2_pack_block *sa2_tensor_map_find_block(const sa2_tensor_map *map, const char *name)
+{
+    char full[SA2_LIMIT_TENSOR_NAME_BYTES + 1];
+    int n = snprintf(full, sizeof full, "%s/%s", map->part, name);
+    return n > 0 && n < (int)sizeof full ? sa2_pack_find(map->pack, full) : NULL;
+}
+
+sa2_status sa2_tensor_map_check_block(const sa2_tensor_map *map, const sa2_pack_block *block,
+                                      sa2_error *err)
+{
+    return sa2_pack_check(map->pack, block, map->n_threads, err);
 }
 
 /* ---- looking ---- */

@@ -14,6 +14,7 @@
 
 #include "kernels/base/status.h"
 #include "kernels/base/tensor.h"
+#include "loader/pack.h"
 #include "loader/tensor_list.h"
 
 typedef struct sa2_tensor_map sa2_tensor_map;
@@ -48,6 +49,20 @@ sa2_status sa2_tensor_map_expect(sa2_tensor_map *map, const char *name, int ndim
 /* The data of all tensors handed out so far is no longer needed: made ones are freed, mapped pages
  * may go. Called after each layer it keeps loading within the memory of a layer. */
 void sa2_tensor_map_release(sa2_tensor_map *map);
+
+/* ---- native files ---- */
+
+/* The tensors are those of a part of a native file, which the map keeps open: "model" for names "model/...".
+ * `part` outlives the map. */
+void sa2_tensor_map_set_pack(sa2_tensor_map *map, sa2_pack *pack, const char *part);
+sa2_pack *sa2_tensor_map_pack(const sa2_tensor_map *map); /* NULL: of no native file */
+
+/* The block `name` of that part, not checked yet; NULL when there is none. */
+const sa2_pack_block *sa2_tensor_map_find_block(const sa2_tensor_map *map, const char *name);
+
+/* Compares it with its checksum (sa2_pack_check) in the map's threads. */
+sa2_status sa2_tensor_map_check_block(const sa2_tensor_map *map, const sa2_pack_block *block,
+                                      sa2_error *err);
 
 /* ---- looking ---- */
 

@@ -227,74 +227,101 @@ static json_t *parse_json(sa2_vocab_builder *b, const char *origin, const char *
     return NULL;
 }
 
-/* False when the file is not there, or after a complaint. */
-static bool open_optional(sa2_vocab_builder *b, const char *folder, const char *name, char *path,
-                          sa2_mapped_file *file)
+/* Where the files are: a folder, or a native file. */
+typedef struct file_set {
+    const char *folder;
+    const sa2_pack *pack; /* NULL: in the folder */
+} file_set;
+
+typedef struct open_file {
+    char origin[PATH_BYTES]; /* for messages */
+    const char *text;
+    size_t bytes;
+    sa2_mapped_file mapped; /* empty in a pack */
+} open_file;
+
+static bool open_in_folder(sa2_vocab_builder *b, open_file *file, sa2_error *failure)
 {
-    sa2_error failure = {0};
-    int n = snprintf(path, PATH_BYTES, "%s/%s", folder, name);
-    if (n < 0 || n >= PATH_BYTES) {
-        sa2_vocab_complain(b, SA2_ERR_ARG, "%s: the path is too long", folder);
+    if (access(file->origin, F_OK) != 0)
         return false;
-    }
-    if (access(path, F_OK) != 0)
-        return false;
-    if (sa2_mapped_file_open(file, path, &failure) == SA2_OK)
+    if (sa2_mapped_file_open(&file->mapped, file->origin, failure) == SA2_OK) {
+        file->text = (const char *)file->mapped.data;
+        file->bytes = file->mapped.bytes;
         return true;
-    sa2_vocab_complain(b, failure.status, "%s", failure.message);
+    }
+    sa2_vocab_complain(b, failure->status, "%s", failure->message);
     return false;
 }
 
-/* NULL when the file is not there, or after a complaint. */
-static json_t *read_optional(sa2_vocab_builder *b, const char *folder, const char *name, char *path)
+/* False when the file is not there, or after a complaint. */
+static bool open_optional(sa2_vocab_builder *b, const file_set *files, const char *name,
+                          open_file *file)
 {
-    sa2_mapped_file file;
-    if (!open_optional(b, folder, name, path, &file))
+    sa2_error failure = {0};
+    *file = (open_file){0};
+    int n = snprintf(file->origin, PATH_BYTES, "%s/%s", files->folder, name);
+    if (n < 0 || n >= PATH_BYTES) {
+        sa2_vocab_complain(b, SA2_ERR_ARG, "%s: the path is too long", files->folder);
+        return false;
+    }
+    if (files->pack == NULL)
+        return open_in_folder(b, file, &failure);
+    if (sa2_pack_file(files->pack, name, &file->text, &file->bytes, &failure) != SA2_OK)
+        sa2_vocab_complain(b, failure.status, "%s", failure.message);
+    return file->text != NULL;
+}
+
+/* NULL when the file is not there, or after a complaint. */
+static json_t *read_optional(sa2_vocab_builder *b, const file_set *files, const char *name,
+                             open_file *file)
+{
+    if (!open_optional(b, files, name, file))
         return NULL;
-    json_t *root = parse_json(b, path, (const char *)file.data, file.bytes);
-    sa2_mapped_file_close(&file);
+    json_t *root = parse_json(b, file->origin, file->text, file->bytes);
+    sa2_mapped_file_close(&file->mapped);
     return root;
 }
 
-static void add_two_files(sa2_vocab_builder *b, const char *folder)
+static void add_two_files(sa2_vocab_builder *b, const file_set *files)
 {
-    char path[PATH_BYTES];
-    sa2_mapped_file file;
-    json_t *entries = read_optional(b, folder, "vocab.json", path);
+    open_file file;
+    json_t *entries = read_optional(b, files, "vocab.json", &file);
     if (entries != NULL)
-        add_entries(b, path, entries);
+        add_entries(b, file.origin, entries);
     else if (b->status == SA2_OK)
         sa2_vocab_complain(b, SA2_ERR_IO,
-                           "%s: tokenizer.json, or vocab.json and merges.txt expected", folder);
+                           "%s: tokenizer.json, or vocab.json and merges.txt expected",
+                           files->folder);
     json_decref(entries);
-    if (open_optional(b, folder, "merges.txt", path, &file)) {
-        add_merges_txt(b, path, (const char *)file.data, file.bytes);
-        sa2_mapped_file_close(&file);
+    if (open_optional(b, files, "merges.txt", &file)) {
+        add_merges_txt(b, file.origin, file.text, file.bytes);
+        sa2_mapped_file_close(&file.mapped);
     } else if (b->status == SA2_OK) {
-        sa2_vocab_complain(b, SA2_ERR_IO, "%s: merges.txt expected beside vocab.json", folder);
+        sa2_vocab_complain(b, SA2_ERR_IO, "%s: merges.txt expected beside vocab.json",
+                           files->folder);
     }
 }
 
-sa2_status sa2_vocab_file_load(sa2_vocab_file *vocab, const char *folder, sa2_error *err)
+static sa2_status load(sa2_vocab_file *vocab, const file_set *files, sa2_error *err)
 {
-    char config_path[PATH_BYTES], path[PATH_BYTES];
+    open_file file;
     sa2_error report = {0};
     sa2_vocab_builder b = {.err = &report};
 
-    json_t *config = read_optional(&b, folder, "tokenizer_config.json", config_path);
-    add_decoder(&b, config_path, json_object_get(config, "added_tokens_decoder"));
+    json_t *config = read_optional(&b, files, "tokenizer_config.json", &file);
+    add_decoder(&b, file.origin, json_object_get(config, "added_tokens_decoder"));
     name_eos_and_pad(&b, config);
 
-    json_t *tokenizer = read_optional(&b, folder, "tokenizer.json", path);
+    json_t *tokenizer = read_optional(&b, files, "tokenizer.json", &file);
     if (tokenizer != NULL) {
-        add_model(&b, path, tokenizer);
-        add_token_list(&b, path, json_object_get(tokenizer, "added_tokens"));
+        add_model(&b, file.origin, tokenizer);
+        add_token_list(&b, file.origin, json_object_get(tokenizer, "added_tokens"));
     } else if (b.status == SA2_OK) {
-        add_two_files(&b, folder);
+        add_two_files(&b, files);
     }
-    json_t *added = read_optional(&b, folder, "added_tokens.json", path);
-    add_added_tokens(&b, path, added);
-    json_t *special = read_optional(&b, folder, "special_tokens_map.json", path);
+    json_t *added = read_optional(&b, files, "added_tokens.json", &file);
+    add_added_tokens(&b, file.origin, added);
+    json_t *special = read_optional(&b, files, "special_tokens_map.json", &file);
     name_eos_and_pad(&b, special);
     mark_special_tokens(&b, special);
 
@@ -307,6 +334,21 @@ sa2_status sa2_vocab_file_load(sa2_vocab_file *vocab, const char *folder, sa2_er
     json_decref(config);
     sa2_vocab_builder_destroy(&b);
     return st;
+}
+
+const char *const sa2_vocab_file_names[SA2_VOCAB_FILES] = {
+    "vocab.json",        "merges.txt",
+    "tokenizer.json",    "tokenizer_config.json",
+    "added_tokens.json", "special_tokens_map.json"};
+
+sa2_status sa2_vocab_file_load(sa2_vocab_file *vocab, const char *folder, sa2_error *err)
+{
+    return load(vocab, &(file_set){.folder = folder}, err);
+}
+
+sa2_status sa2_vocab_file_load_pack(sa2_vocab_file *vocab, const sa2_pack *pack, sa2_error *err)
+{
+    return load(vocab, &(file_set){.folder = sa2_pack_path(pack), .pack = pack}, err);
 }
 
 sa2_status sa2_vocab_file_parse(sa2_vocab_file *vocab, const char *text, size_t bytes,

@@ -14,6 +14,7 @@
 
 #include "kernels/base/status.h"
 #include "kernels/base/vocab.h"
+#include "loader/pack.h"
 #include "loader/text_pool.h"
 
 /* Everything belongs to the struct. Read-only after loading, so any number of threads may read. */
@@ -35,6 +36,13 @@ typedef struct sa2_vocab_file {
  * token in place of another entry; SA2_ERR_UNSUPPORTED no BPE, an added token that swallows spaces,
  * matches whole words only or normalised text; SA2_ERR_LIMIT above limits.h. */
 sa2_status sa2_vocab_file_load(sa2_vocab_file *vocab, const char *folder, sa2_error *err);
+
+/* The same files in a native file. */
+sa2_status sa2_vocab_file_load_pack(sa2_vocab_file *vocab, const sa2_pack *pack, sa2_error *err);
+
+/* The names of all these files. */
+enum { SA2_VOCAB_FILES = 6 };
+extern const char *const sa2_vocab_file_names[SA2_VOCAB_FILES];
 
 /* From the text of a tokenizer.json alone; `origin` stands for the path. */
 sa2_status sa2_vocab_file_parse(sa2_vocab_file *vocab, const char *text, size_t bytes,

@@ -1,11 +1,11 @@
 #include "runtime/engine.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/serving/engine_internal.h"
 #include "runtime/serving/host_memory.h"
 #include "runtime/serving/job_draft.h"
+#include "runtime/token2wav/token2wav_files.h"
 
 const char *sa2_finish_name(sa2_finish finish)
 {
@@ -144,12 +144,13 @@ static void show_progress(void *engine, const char *what, size_t done, size_t to
 /* First, so that its sizes are in the plan. */
 static sa2_status open_speech(sa2_engine *e, const char *model, sa2_error *err)
 {
-    char folder[4096];
+    char place[4096];
     sa2_token2wav_options options;
-    snprintf(folder, sizeof folder, "%s/token2wav", model);
-    sa2_status st = sa2_engine_plan_token2wav(&options, &e->options, err);
+    sa2_status st = sa2_token2wav_place(place, sizeof place, model, err);
     if (st == SA2_OK)
-        st = sa2_token2wav_open(&e->own_token2wav, e->own_backend, folder, &options, err);
+        st = sa2_engine_plan_token2wav(&options, &e->options, err);
+    if (st == SA2_OK)
+        st = sa2_token2wav_open(&e->own_token2wav, e->own_backend, place, &options, err);
     if (st == SA2_OK)
         e->speaker.token2wav = &e->own_token2wav;
     return st;

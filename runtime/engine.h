@@ -67,7 +67,7 @@ typedef struct sa2_engine_options {
     void *context;
 } sa2_engine_options;
 
-/* `model` is a release folder. options NULL: defaults. Errors, all of one folder in one report:
+/* `model` is a release folder or a native file. options NULL: defaults. Errors, all of one folder in one report:
  * SA2_ERR_IO, SA2_ERR_FORMAT; SA2_ERR_NOMEM with the sum of the plan; SA2_ERR_ARG an option that makes
  * no sense; SA2_ERR_UNSUPPORTED no such device. */
 sa2_status sa2_engine_create(sa2_engine **engine, const char *model,

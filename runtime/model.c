@@ -1,6 +1,8 @@
 #include "runtime/model.h"
 
 #include "runtime/model_files.h"
+#include "runtime/pack_map.h"
+#include "runtime/pack_sink.h"
 #include "runtime/weights.h"
 
 /* The same calls measure and fill. */
@@ -14,19 +16,49 @@ static void load_parts(sa2_model *model, int parts, sa2_weights *w)
         sa2_decoder_load(&model->decoder, &model->config.decoder, w);
 }
 
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
-                                   size_t *bytes, sa2_error *err)
+/* With a map: of what is copied out of it, which for a native file is little. */
+static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, int parts,
+                          sa2_tensor_map *map, size_t *bytes, sa2_error *err)
 {
     sa2_stream *stream;
     sa2_status st = sa2_stream_create(&stream, backend, 0, err);
     if (st != SA2_OK)
         return st;
     sa2_model measured = {.config = *config};
-    sa2_weights w = {.stream = stream, .dtype = SA2_BF16, .err = err};
+    sa2_weights w = {.stream = stream, .map = map, .dtype = SA2_BF16, .err = err};
     load_parts(&measured, parts, &w);
     *bytes = w.bytes;
     sa2_stream_destroy(stream);
     return SA2_OK;
+}
+
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
+                                   size_t *bytes, sa2_error *err)
+{
+    return measure(config, backend, parts, NULL, bytes, err);
+}
+
+sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
+                          const sa2_model_config *config, sa2_tensor_map *map, sa2_error *err)
+{
+    sa2_stream *stream;
+    sa2_pack_sink sink = {0};
+    sa2_status st = sa2_stream_create(&stream, backend, 0, err);
+    if (st != SA2_OK)
+        return st;
+    st = sa2_pack_sink_open(&sink, writer, SA2_PACK_MODEL, map, err);
+    if (st == SA2_OK) {
+        sa2_model measured = {.config = *config};
+        sa2_weights w = {
+            .stream = stream, .map = map, .sink = &sink, .dtype = SA2_BF16, .err = err};
+        load_parts(&measured, 0, &w);
+        st = w.status;
+    }
+    if (st == SA2_OK)
+        st = sa2_pack_sink_finish(&sink, err);
+    sa2_pack_sink_close(&sink);
+    sa2_stream_destroy(stream);
+    return st;
 }
 
 typedef struct progress {
@@ -45,14 +77,17 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                               const sa2_model_config *config, sa2_tensor_map *map, int n_token_rows,
                               const sa2_model_options *options, sa2_error *err)
 {
-    *model = (sa2_model){.config = *config, .n_token_rows = n_token_rows, .backend = backend};
+    *model = (sa2_model){.config = *config,
+                         .n_token_rows = n_token_rows,
+                         .backend = backend,
+                         .pack = sa2_pack_share(sa2_tensor_map_pack(map))};
     progress told = {.options = options};
     int parts = options != NULL ? options->parts : 0;
-    sa2_status st = sa2_model_weights_bytes(config, backend, parts, &told.total, err);
+    sa2_status st = measure(config, backend, parts, map, &told.total, err);
     if (st == SA2_OK && options != NULL && options->measured != NULL)
         st = options->measured(options->context, model, err);
     if (st != SA2_OK) {
-        *model = (sa2_model){0};
+        sa2_model_close(model);
         return st;
     }
     sa2_stream *stream = NULL;
@@ -83,12 +118,12 @@ cleanup:
     return st;
 }
 
-sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *folder,
+sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *path,
                           const sa2_model_options *options, sa2_error *err)
 {
     *model = (sa2_model){0};
     sa2_model_files files;
-    sa2_status st = sa2_model_files_open(&files, folder, err);
+    sa2_status st = sa2_model_files_open(&files, path, err);
     if (st != SA2_OK)
         return st;
     sa2_tensor_map_set_threads(files.map, sa2_backend_threads(backend));
@@ -101,7 +136,7 @@ sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *fo
         files.vocabulary.tokenizer = NULL; /* the model's from now on */
     } else if (err != NULL) {
         *err = report;
-        sa2_wrap(err, st, "model %s", folder);
+        sa2_wrap(err, st, "model %s", path);
     }
     sa2_model_files_close(&files);
     return st;
@@ -112,5 +147,6 @@ void sa2_model_close(sa2_model *model)
     sa2_tokenizer_destroy(model->tokenizer);
     if (model->backend != NULL)
         sa2_backend_arena_destroy(model->backend, &model->arena);
+    sa2_pack_close(model->pack);
     *model = (sa2_model){0};
 }

@@ -1,4 +1,4 @@
-/* model.h - everything that a release folder holds for understanding: sizes, weights, tokenizer.
+/* model.h - everything that a release folder or native file holds for understanding: sizes, weights, tokenizer.
  *
  * Read once, then never changed: any number of engines and threads may look at it.
  */
@@ -7,6 +7,7 @@
 
 #include "kernels/backend.h"
 #include "loader/model_config.h"
+#include "loader/pack_writer.h"
 #include "runtime/decoder/decoder.h"
 #include "runtime/encoder/adaptor.h"
 #include "runtime/encoder/audio_encoder.h"
@@ -25,6 +26,7 @@ typedef struct sa2_model {
 
     sa2_backend *backend; /* borrowed */
     sa2_arena arena;      /* the weights */
+    sa2_pack *pack;       /* or the native file that they lie in; NULL */
 } sa2_model;
 
 enum { SA2_MODEL_HEARING = 1, SA2_MODEL_DECODER = 2 }; /* encoder and adaptor; decoder */
@@ -39,19 +41,24 @@ typedef struct sa2_model_options {
     void *context;
 } sa2_model_options;
 
-/* From a release folder. `model` is filled, or empty again after a failure. The report names every
+/* From a release folder or a native file. `model` is filled, or empty again after a failure. The report names every
  * mistake of the folder: config.json, shards, missing, extra and mis-shaped tensors, NaN, tokenizer files.
  * The backend must outlive the model. options may be NULL. */
-sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *folder,
+sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *path,
                           const sa2_model_options *options, sa2_error *err);
 
 /* From a map of tensors (synthetic weights, tests), without tokenizer; n_token_rows is then given. The
- * map is read during the call only. */
+ * map is read during the call only; a native file stays open as long as the model. */
 sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                               const sa2_model_config *config, sa2_tensor_map *map, int n_token_rows,
                               const sa2_model_options *options, sa2_error *err);
 
 void sa2_model_close(sa2_model *model);
+
+/* Writes the weights of a map, which is that of a release, to a native file for the backend's ops.
+ * Errors: those of the map and of the writer. */
+sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
+                          const sa2_model_config *config, sa2_tensor_map *map, sa2_error *err);
 
 /* Bytes of the weights in the backend's layout, without reading any. */
 sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,

@@ -1,9 +1,11 @@
 #include "runtime/model_files.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "loader/expected_tensors.h"
 #include "loader/safetensors.h"
+#include "runtime/pack_map.h"
 
 /* Adds what a reader found wrong to the report and keeps the first status. */
 static void note(sa2_error *report, sa2_status *first, sa2_status st, const sa2_error *found)
@@ -25,21 +27,59 @@ static sa2_status judge_tensors(sa2_model_files *files, sa2_error *err)
     return st;
 }
 
-sa2_status sa2_model_files_open(sa2_model_files *files, const char *folder, sa2_error *err)
+/* Adds what every reader finds, whether the others found something or not. */
+static sa2_status read_folder(sa2_model_files *files, const char *folder, sa2_error *report)
 {
-    *files = (sa2_model_files){0};
-    sa2_error report = {0}, found = {0};
+    sa2_error found = {0};
     sa2_status st = SA2_OK;
     char path[4096];
     snprintf(path, sizeof path, "%s/config.json", folder);
-    note(&report, &st, sa2_model_config_read(&files->config, path, &found), &found);
+    note(report, &st, sa2_model_config_read(&files->config, path, &found), &found);
     found = (sa2_error){0};
-    note(&report, &st, sa2_safetensors_open(&files->map, folder, &found), &found);
+    note(report, &st, sa2_safetensors_open(&files->map, folder, &found), &found);
     found = (sa2_error){0};
     if (st == SA2_OK)
-        note(&report, &st, judge_tensors(files, &found), &found);
+        note(report, &st, judge_tensors(files, &found), &found);
     found = (sa2_error){0};
-    note(&report, &st, sa2_vocabulary_open(&files->vocabulary, folder, &found), &found);
+    note(report, &st, sa2_vocabulary_open(&files->vocabulary, folder, &found), &found);
+    return st;
+}
+
+static sa2_status read_pack(sa2_model_files *files, const char *path, sa2_error *report)
+{
+    sa2_error found = {0};
+    sa2_pack *pack = NULL;
+    const char *text = NULL;
+    size_t bytes = 0;
+    sa2_status st = sa2_pack_open(&pack, path, report);
+    if (st == SA2_OK)
+        st = sa2_pack_file(pack, "config.json", &text, &bytes, report);
+    if (st == SA2_OK && text == NULL)
+        st = sa2_fail(report, SA2_ERR_FORMAT, "%s: no config.json in it", path);
+    if (st == SA2_OK)
+        st = sa2_model_config_parse(&files->config, text, bytes, "config.json", report);
+    if (st == SA2_OK)
+        st = sa2_pack_map_open(&files->map, pack, SA2_PACK_MODEL, report);
+    if (st == SA2_OK)
+        st = judge_tensors(files, report);
+    if (pack != NULL)
+        note(report, &st, sa2_vocabulary_open_pack(&files->vocabulary, pack, &found), &found);
+    sa2_pack_close(pack);
+    return st;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) != 0 || S_ISDIR(info.st_mode);
+}
+
+sa2_status sa2_model_files_open(sa2_model_files *files, const char *path, sa2_error *err)
+{
+    *files = (sa2_model_files){0};
+    sa2_error report = {0};
+    sa2_status st =
+        is_folder(path) ? read_folder(files, path, &report) : read_pack(files, path, &report);
     if (st == SA2_OK &&
         sa2_tokenizer_n_ids(files->vocabulary.tokenizer) > files->config.decoder.vocab)
         st = sa2_fail_also(
@@ -48,7 +88,7 @@ sa2_status sa2_model_files_open(sa2_model_files *files, const char *folder, sa2_
     if (st == SA2_OK)
         return SA2_OK;
     sa2_model_files_close(files);
-    sa2_wrap(&report, st, "model %s", folder);
+    sa2_wrap(&report, st, "model %s", path);
     if (err != NULL)
         *err = report;
     return st;

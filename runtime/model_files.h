@@ -1,4 +1,4 @@
-/* model_files.h - a release folder read and judged as a whole, before any weight is taken from it.
+/* model_files.h - a release folder or a native file read and judged as a whole, before any weight is taken from it.
  */
 #ifndef SA2_RUNTIME_MODEL_FILES_H
 #define SA2_RUNTIME_MODEL_FILES_H
@@ -14,8 +14,8 @@ typedef struct sa2_model_files {
 } sa2_model_files;
 
 /* Fills *files, empty again after a failure. One report names everything: keys of config.json, missing or cut
- * shards, missing, extra and mis-shaped tensors, mistakes of the tokenizer files, ids without a row. */
-sa2_status sa2_model_files_open(sa2_model_files *files, const char *folder, sa2_error *err);
+ * shards, missing, extra and mis-shaped tensors, mistakes of the tokenizer files, ids without a row. Of a native file's blocks only configuration and tokenizer are checked. */
+sa2_status sa2_model_files_open(sa2_model_files *files, const char *path, sa2_error *err);
 void sa2_model_files_close(sa2_model_files *files); /* zeroed is fine */
 
 #endif

@@ -19,11 +19,31 @@ sa2_status sa2_vocabulary_of(sa2_vocabulary *vocabulary, const sa2_vocab_file *f
     return st;
 }
 
-sa2_status sa2_vocabulary_open(sa2_vocabulary *vocabulary, const char *folder, sa2_error *err)
+sa2_status sa2_vocabulary_open(sa2_vocabulary *vocabulary, const char *path, sa2_error *err)
 {
     *vocabulary = (sa2_vocabulary){0};
     sa2_vocab_file file = {0};
-    sa2_status st = sa2_vocab_file_load(&file, folder, err);
+    if (sa2_pack_is(path)) {
+        sa2_pack *pack = NULL;
+        sa2_status st = sa2_pack_open(&pack, path, err);
+        if (st == SA2_OK)
+            st = sa2_vocabulary_open_pack(vocabulary, pack, err);
+        sa2_pack_close(pack);
+        return st;
+    }
+    sa2_status st = sa2_vocab_file_load(&file, path, err);
+    if (st == SA2_OK)
+        st = sa2_vocabulary_of(vocabulary, &file, err);
+    sa2_vocab_file_destroy(&file);
+    return st;
+}
+
+sa2_status sa2_vocabulary_open_pack(sa2_vocabulary *vocabulary, const sa2_pack *pack,
+                                    sa2_error *err)
+{
+    *vocabulary = (sa2_vocabulary){0};
+    sa2_vocab_file file = {0};
+    sa2_status st = sa2_vocab_file_load_pack(&file, pack, err);
     if (st == SA2_OK)
         st = sa2_vocabulary_of(vocabulary, &file, err);
     sa2_vocab_file_destroy(&file);

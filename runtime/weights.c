@@ -1,12 +1,16 @@
 #include "runtime/weights.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "kernels/layout.h"
+#include "runtime/pack_sink.h"
+#include "runtime/weights_native.h"
 
-enum { NAME_BYTES = 256 };
+enum { NAME_BYTES = 512 };
 
 /* Room in the arena, or only its size while measuring. */
 static void *take(sa2_weights *w, size_t bytes)
@@ -26,6 +30,17 @@ static void *take(sa2_weights *w, size_t bytes)
     return block;
 }
 
+/* Room for a weight: with a sink, until it is there. */
+static void *take_weight(sa2_weights *w, size_t bytes)
+{
+    if (w->sink == NULL)
+        return take(w, bytes);
+    void *room = sa2_pack_sink_room(w->sink, bytes);
+    if (room == NULL && w->status == SA2_OK)
+        w->status = sa2_fail(w->err, SA2_ERR_NOMEM, "weights: no memory for %zu bytes", bytes);
+    return room;
+}
+
 void *sa2_weights_host(sa2_weights *w, size_t bytes)
 {
     void *block = take(w, bytes);
@@ -36,7 +51,7 @@ void *sa2_weights_host(sa2_weights *w, size_t bytes)
 
 void sa2_weights_release(sa2_weights *w)
 {
-    if (w->arena == NULL)
+    if (w->arena == NULL && w->sink == NULL)
         return;
     sa2_status st = sa2_stream_finish(w->stream, w->err);
     if (w->status == SA2_OK)
@@ -82,8 +97,10 @@ static void put_name(char *name, const sa2_weights *w, const char *format, va_li
 static sa2_tensor find(sa2_weights *w, const char *name, int ndim, const int64_t *shape)
 {
     sa2_tensor tensor = {0};
-    if (w->arena == NULL)
+    if (w->arena == NULL && w->sink == NULL)
         return tensor;
+    if (w->sink != NULL && w->status != SA2_OK && w->status != SA2_ERR_FORMAT)
+        return tensor; /* given up, or no room on the disk: what else is wrong can wait */
     sa2_status st = sa2_tensor_map_expect(w->map, name, ndim, shape, &tensor, w->err);
     if (w->status == SA2_OK)
         w->status = st;
@@ -100,6 +117,48 @@ static void copy_to(sa2_weights *w, sa2_tensor dst, sa2_tensor src)
         sa2_copy(w->stream, dst, src);
 }
 
+/* Gives a weight that is complete to the sink; without one, it stays where it is. */
+static void give(sa2_weights *w, const char *name, const char *layout, const sa2_tensor *x,
+                 size_t bytes, int n, const sa2_pack_piece *pieces)
+{
+    if (w->sink == NULL)
+        return;
+    sa2_status st = sa2_stream_finish(w->stream, w->err);
+    if (w->status == SA2_OK)
+        w->status = st;
+    if (w->status == SA2_OK)
+        w->status = sa2_pack_sink_put(w->sink, name, layout, x, bytes, n, pieces, w->err);
+}
+
+static void give_tensor(sa2_weights *w, const char *name, const sa2_tensor *x, int n,
+                        const sa2_pack_piece *pieces)
+{
+    give(w, name, SA2_PACK_ROWS, x, sa2_tensor_bytes(x), n, pieces);
+}
+
+static void give_matrix(sa2_weights *w, const char *name, const sa2_matrix *m, int n,
+                        const sa2_pack_piece *pieces)
+{
+    const sa2_tensor x = sa2_tensor_2d(m->data, m->dtype, m->rows, m->cols);
+    give(w, name, sa2_stream_layout(w->stream, m->dtype)->name, &x,
+         sa2_matrix_bytes(w->stream, m->dtype, m->rows, m->cols), n, pieces);
+}
+
+/* A dense tensor of f32 or `dtype` out of one of the map's with as many elements. */
+static sa2_tensor take_tensor(sa2_weights *w, const char *name, sa2_tensor dst, int ndim,
+                              const int64_t *shape)
+{
+    if (sa2_weights_native_tensor(w, name, &dst))
+        return dst;
+    dst.data = take_weight(w, sa2_tensor_bytes(&dst));
+    sa2_tensor src = find(w, name, ndim, shape), flat = dst;
+    flat.data = src.data;
+    flat.dtype = src.dtype;
+    copy_to(w, dst, flat);
+    give_tensor(w, name, &dst, 1, &(sa2_pack_piece){.name = name});
+    return dst;
+}
+
 sa2_tensor sa2_weights_vector(sa2_weights *w, int64_t n, const char *format, ...)
 {
     char name[NAME_BYTES];
@@ -107,9 +166,7 @@ sa2_tensor sa2_weights_vector(sa2_weights *w, int64_t n, const char *format, ...
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    sa2_tensor dst = sa2_tensor_1d(take(w, (size_t)n * sizeof(float)), SA2_F32, n);
-    copy_to(w, dst, find(w, name, 1, (const int64_t[]){n}));
-    return dst;
+    return take_tensor(w, name, sa2_tensor_1d(NULL, SA2_F32, n), 1, (const int64_t[]){n});
 }
 
 sa2_tensor sa2_weights_table(sa2_weights *w, int64_t rows, int64_t cols, const char *format, ...)
@@ -119,16 +176,19 @@ sa2_tensor sa2_weights_table(sa2_weights *w, int64_t rows, int64_t cols, const c
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    size_t bytes = (size_t)(rows * cols) * sa2_dtype_bytes(w->dtype);
-    sa2_tensor dst = sa2_tensor_2d(take(w, bytes), w->dtype, rows, cols);
-    copy_to(w, dst, find(w, name, 2, (const int64_t[]){rows, cols}));
-    return dst;
+    return take_tensor(w, name, sa2_tensor_2d(NULL, w->dtype, rows, cols), 2,
+                       (const int64_t[]){rows, cols});
 }
 
-static sa2_matrix take_matrix(sa2_weights *w, int64_t rows, int64_t cols)
+/* Room for a matrix that is still to be filled, or the matrix itself, which is then *there. */
+static sa2_matrix take_matrix(sa2_weights *w, const char *name, int64_t rows, int64_t cols,
+                              bool *there)
 {
-    size_t bytes = sa2_matrix_bytes(w->stream, w->dtype, rows, cols);
-    return (sa2_matrix){.data = take(w, bytes), .dtype = w->dtype, .rows = rows, .cols = cols};
+    sa2_matrix matrix = {.dtype = w->dtype, .rows = rows, .cols = cols};
+    *there = sa2_weights_native_matrix(w, name, &matrix);
+    if (!*there)
+        matrix.data = take_weight(w, sa2_matrix_bytes(w->stream, w->dtype, rows, cols));
+    return matrix;
 }
 
 /* Rows from `first` on; a failed look-up leaves them unset, the report says so. */
@@ -143,54 +203,114 @@ static void fill_rows(sa2_weights *w, sa2_matrix *matrix, int64_t first, int64_t
 sa2_matrix sa2_weights_matrix(sa2_weights *w, int64_t rows, int64_t cols, const char *format, ...)
 {
     char name[NAME_BYTES];
+    bool there;
     va_list args;
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    sa2_matrix matrix = take_matrix(w, rows, cols);
-    fill_rows(w, &matrix, 0, rows, name);
+    sa2_matrix matrix = take_matrix(w, name, rows, cols, &there);
+    if (!there) {
+        fill_rows(w, &matrix, 0, rows, name);
+        give_matrix(w, name, &matrix, 1, &(sa2_pack_piece){.name = name});
+    }
     return matrix;
+}
+
+/* "layers.0.self_attn.q_proj+self_attn.k_proj+self_attn.v_proj<end>": one block of several tensors. */
+static void put_stack_name(char name[NAME_BYTES], const sa2_weights *w, const char *prefix, int n,
+                           const sa2_weights_part *parts, const char *end)
+{
+    int used = snprintf(name, NAME_BYTES, "%s%s", w->prefix != NULL ? w->prefix : "", prefix);
+    for (int i = 0; i < n && used < NAME_BYTES; i++)
+        used += snprintf(name + used, (size_t)(NAME_BYTES - used), "%s%s", i > 0 ? "+" : "",
+                         parts[i].name);
+    assert(used + (int)strlen(end) < NAME_BYTES);
+    strcpy(name + used, end);
+}
+
+enum { MAX_STACK = 4 };
+
+/* The parts' tensors, as pieces of the stack. A part without bias is none of the bias. */
+static int stack_pieces(sa2_pack_piece *pieces, char names[MAX_STACK][NAME_BYTES],
+                        const sa2_weights *w, const char *prefix, int n,
+                        const sa2_weights_part *parts, bool bias)
+{
+    int n_pieces = 0;
+    int64_t first = 0;
+    assert(n <= MAX_STACK);
+    for (int i = 0; i < n; i++) {
+        if (!bias || parts[i].has_bias) {
+            put_stack_name(names[i], w, prefix, 1, &parts[i], bias ? ".bias" : ".weight");
+            pieces[n_pieces++] =
+                (sa2_pack_piece){.name = names[i], .first = first, .rows = parts[i].rows};
+        }
+        first += parts[i].rows;
+    }
+    return n_pieces;
+}
+
+static sa2_tensor stack_bias(sa2_weights *w, int64_t rows, const char *prefix, int n,
+                             const sa2_weights_part *parts)
+{
+    char name[NAME_BYTES], names[MAX_STACK][NAME_BYTES];
+    sa2_pack_piece pieces[MAX_STACK];
+    sa2_tensor bias = sa2_tensor_1d(NULL, SA2_F32, rows);
+    put_stack_name(name, w, prefix, n, parts, ".bias");
+    if (sa2_weights_native_tensor(w, name, &bias))
+        return bias;
+    bias.data = take_weight(w, sa2_tensor_bytes(&bias));
+    if (bias.data != NULL)
+        memset(bias.data, 0, sa2_tensor_bytes(&bias));
+    int n_pieces = stack_pieces(pieces, names, w, prefix, n, parts, true);
+    for (int i = 0; i < n_pieces; i++) {
+        sa2_tensor src = find(w, pieces[i].name, 1, &pieces[i].rows);
+        if (bias.data != NULL)
+            copy_to(w, sa2_tensor_rows(bias, pieces[i].first, pieces[i].rows), src);
+    }
+    give_tensor(w, name, &bias, n_pieces, pieces);
+    return bias;
 }
 
 sa2_matrix sa2_weights_stack(sa2_weights *w, int64_t cols, const char *prefix, int n,
                              const sa2_weights_part *parts, sa2_tensor *bias)
 {
+    char name[NAME_BYTES], names[MAX_STACK][NAME_BYTES];
+    sa2_pack_piece pieces[MAX_STACK];
+    bool there;
     int64_t rows = 0;
     for (int i = 0; i < n; i++)
         rows += parts[i].rows;
-    sa2_matrix matrix = take_matrix(w, rows, cols);
-    *bias = sa2_tensor_1d(sa2_weights_host(w, (size_t)rows * sizeof(float)), SA2_F32, rows);
-    int64_t first = 0;
-    for (int i = 0; i < n; i++) {
-        char name[NAME_BYTES];
-        snprintf(name, sizeof name, "%s%s%s.weight", w->prefix != NULL ? w->prefix : "", prefix,
-                 parts[i].name);
-        fill_rows(w, &matrix, first, parts[i].rows, name);
-        if (parts[i].has_bias) {
-            snprintf(name, sizeof name, "%s%s%s.bias", w->prefix != NULL ? w->prefix : "", prefix,
-                     parts[i].name);
-            sa2_tensor src = find(w, name, 1, (const int64_t[]){parts[i].rows});
-            if (bias->data != NULL)
-                copy_to(w, sa2_tensor_rows(*bias, first, parts[i].rows), src);
-        }
-        first += parts[i].rows;
+    put_stack_name(name, w, prefix, n, parts, ".weight");
+    sa2_matrix matrix = take_matrix(w, name, rows, cols, &there);
+    if (!there) {
+        stack_pieces(pieces, names, w, prefix, n, parts, false);
+        for (int i = 0; i < n; i++)
+            fill_rows(w, &matrix, pieces[i].first, pieces[i].rows, pieces[i].name);
+        give_matrix(w, name, &matrix, n, pieces);
     }
+    *bias = stack_bias(w, rows, prefix, n, parts);
     return matrix;
 }
 
 sa2_matrix sa2_weights_swiglu(sa2_weights *w, int64_t n, int64_t cols, const char *prefix,
                               const char *gate, const char *up)
 {
-    sa2_matrix matrix = take_matrix(w, 2 * n, cols);
-    const char *before = w->prefix != NULL ? w->prefix : "";
+    const sa2_weights_part parts[] = {{gate, n, false}, {up, n, false}};
     const int64_t shape[] = {n, cols};
-    char name[NAME_BYTES];
-    snprintf(name, sizeof name, "%s%s%s.weight", before, prefix, gate);
-    sa2_tensor gate_src = find(w, name, 2, shape);
-    snprintf(name, sizeof name, "%s%s%s.weight", before, prefix, up);
-    sa2_tensor up_src = find(w, name, 2, shape);
+    char name[NAME_BYTES], names[2][NAME_BYTES];
+    bool there;
+    put_stack_name(name, w, prefix, 2, parts, ".weight");
+    sa2_matrix matrix = take_matrix(w, name, 2 * n, cols, &there);
+    if (there)
+        return matrix;
+    put_stack_name(names[0], w, prefix, 1, &parts[0], ".weight");
+    put_stack_name(names[1], w, prefix, 1, &parts[1], ".weight");
+    sa2_tensor gate_src = find(w, names[0], 2, shape), up_src = find(w, names[1], 2, shape);
     if (matrix.data != NULL && gate_src.data != NULL && up_src.data != NULL)
         sa2_matrix_write_swiglu(w->stream, &matrix, gate_src, up_src);
+    const sa2_pack_piece pieces[] = {{.name = names[0], .form = SA2_PACK_FORM_GATE},
+                                     {.name = names[1], .form = SA2_PACK_FORM_UP}};
+    give_matrix(w, name, &matrix, 2, pieces);
     return matrix;
 }
 
@@ -209,27 +329,37 @@ static void taps_first(void *dst, const void *src, int64_t out, int64_t in, int6
                 }
 }
 
-/* A tensor of `shape` that is [out, in, bins, kernel], in the order of taps_first(). */
-static sa2_matrix take_taps(sa2_weights *w, const char *name, int ndim, const int64_t *shape,
-                            int64_t in, int64_t bins, int64_t kernel)
+/* Writes src, that is [out, in, bins, kernel], in the order of taps_first(). */
+static void fill_taps(sa2_weights *w, const char *name, sa2_matrix *matrix, sa2_tensor src,
+                      int64_t in, int64_t bins, int64_t kernel)
 {
-    int64_t out = shape[0];
-    sa2_matrix matrix = take_matrix(w, out, kernel * bins * in);
-    sa2_tensor src = find(w, name, ndim, shape);
-    if (matrix.data == NULL || src.data == NULL)
-        return matrix;
     size_t width = sa2_dtype_bytes(src.dtype);
     void *ordered = malloc((size_t)sa2_tensor_count(&src) * width);
     if (ordered == NULL) {
         w->status = sa2_fail_also(w->err, SA2_ERR_NOMEM, "%s: no memory to reorder it", name);
-        return matrix;
+        return;
     }
-    taps_first(ordered, src.data, out, in, bins, kernel, width);
-    sa2_matrix_write(w->stream, &matrix, 0, sa2_tensor_2d(ordered, src.dtype, out, matrix.cols));
+    taps_first(ordered, src.data, matrix->rows, in, bins, kernel, width);
+    sa2_matrix_write(w->stream, matrix, 0,
+                     sa2_tensor_2d(ordered, src.dtype, matrix->rows, matrix->cols));
     sa2_status st = sa2_stream_finish(w->stream, w->err);
     if (w->status == SA2_OK)
         w->status = st;
     free(ordered);
+}
+
+static sa2_matrix take_taps(sa2_weights *w, const char *name, int ndim, const int64_t *shape,
+                            int64_t in, int64_t bins, int64_t kernel)
+{
+    bool there;
+    sa2_matrix matrix = take_matrix(w, name, shape[0], kernel * bins * in, &there);
+    if (there)
+        return matrix;
+    sa2_tensor src = find(w, name, ndim, shape);
+    if (matrix.data != NULL && src.data != NULL)
+        fill_taps(w, name, &matrix, src, in, bins, kernel);
+    give_matrix(w, name, &matrix, 1,
+                &(sa2_pack_piece){.name = name, .form = SA2_PACK_FORM_TAPS, .first = bins});
     return matrix;
 }
 
@@ -274,11 +404,8 @@ sa2_tensor sa2_weights_depthwise(sa2_weights *w, int64_t channels, int64_t kerne
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    sa2_tensor dst = sa2_weights_room(w, SA2_F32, channels, kernel);
-    sa2_tensor src = find(w, name, 3, (const int64_t[]){channels, 1, kernel});
-    if (src.data != NULL)
-        copy_to(w, dst, sa2_tensor_2d(src.data, src.dtype, channels, kernel));
-    return dst;
+    return take_tensor(w, name, sa2_tensor_2d(NULL, SA2_F32, channels, kernel), 3,
+                       (const int64_t[]){channels, 1, kernel});
 }
 
 sa2_tensor sa2_weights_index(sa2_weights *w, int64_t n, int64_t repeat)
@@ -303,9 +430,14 @@ sa2_matrix sa2_weights_conv_transpose1d(sa2_weights *w, int64_t in, int64_t out,
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    sa2_matrix matrix = take_matrix(w, stride * out, (kernel + stride - 1) / stride * in);
+    bool there;
+    sa2_matrix matrix =
+        take_matrix(w, name, stride * out, (kernel + stride - 1) / stride * in, &there);
+    if (there)
+        return matrix;
     sa2_tensor src = find(w, name, 3, (const int64_t[]){in, out, kernel});
     if (matrix.data != NULL && src.data != NULL)
         sa2_matrix_write_transpose(w->stream, &matrix, src, stride);
+    give_matrix(w, name, &matrix, 0, NULL);
     return matrix;
 }

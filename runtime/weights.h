@@ -4,6 +4,10 @@
  * value is read), then to load into an arena of that size. Every tensor is asked for even after a
  * failure, so one report names all that is wrong.
  *
+ * Out of a map of a native file (pack_map.h) they are not copied: a block that holds the weight in the layout that
+ * the stream's ops read is checked and used where it lies, as long as somebody keeps the file open. With a sink a
+ * third pass over the same calls writes such a file; nothing is loaded then.
+ *
  * Vectors become f32. Matrices become `dtype`. Names are printf formats of the checkpoint's names.
  */
 #ifndef SA2_RUNTIME_WEIGHTS_H
@@ -17,6 +21,7 @@ typedef struct sa2_weights {
     sa2_stream *stream;                            /* gives the layout, and runs the conversions */
     sa2_tensor_map *map;                           /* may be NULL while measuring */
     sa2_arena *arena;                              /* memory of the backend; NULL: measure */
+    struct sa2_pack_sink *sink;                    /* takes all weights; NULL: there is none */
     sa2_dtype dtype;                               /* of matrices and tables */
     const char *prefix;                            /* before every name; "" */
     size_t bytes;                                  /* the most that was taken at one time */

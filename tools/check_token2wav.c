@@ -1,26 +1,21 @@
 #include "tools/check_token2wav.h"
 
-#include <stdio.h>
-
-#include "loader/onnx_names.h"
 #include "loader/token2wav_tensors.h"
-#include "loader/torch_zip.h"
+#include "runtime/token2wav/token2wav_files.h"
 
-static sa2_status open_file(sa2_tensor_map **map, const char *folder, sa2_token2wav_file file,
+/* Of the model that was given. */
+static sa2_status open_file(sa2_tensor_map **map, const sa2_check_run *run, sa2_token2wav_file file,
                             sa2_error *err)
 {
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/token2wav/%s", folder, sa2_token2wav_file_name(file));
-    if (n < 0 || n >= (int)sizeof path)
-        return sa2_fail(err, SA2_ERR_IO, "%.200s...: the path is too long", folder);
-    switch (file) {
-    case SA2_SPEAKER_FILE:
-        return sa2_onnx_map_open(map, SA2_ONNX_SPEAKER, path, err);
-    case SA2_SPEECH_TOKENIZER_FILE:
-        return sa2_onnx_map_open(map, SA2_ONNX_SPEECH_TOKENIZER, path, err);
-    default:
-        return sa2_torch_zip_open(map, path, file == SA2_VOCODER_FILE ? "generator." : NULL, err);
-    }
+    char place[4096];
+    sa2_token2wav_files files = {0};
+    sa2_status st = sa2_token2wav_place(place, sizeof place, run->context->model, err);
+    if (st == SA2_OK)
+        st = sa2_token2wav_files_open(&files, place, err);
+    if (st == SA2_OK)
+        st = sa2_token2wav_files_map(&files, map, file, err);
+    sa2_token2wav_files_close(&files);
+    return st;
 }
 
 sa2_status sa2_check_token2wav_map(sa2_tensor_map **map, const sa2_check_run *run,
@@ -30,7 +25,7 @@ sa2_status sa2_check_token2wav_map(sa2_tensor_map **map, const sa2_check_run *ru
     sa2_preset preset;
     int64_t seed;
     if (run->context->model != NULL)
-        return open_file(map, run->context->model, file, err);
+        return open_file(map, run, file, err);
     if (name == NULL)
         return sa2_fail(err, SA2_ERR_FORMAT, "%s: no preset, and no model was given",
                         sa2_golden_origin(run->golden));
@@ -46,13 +41,9 @@ sa2_status sa2_check_token2wav_map(sa2_tensor_map **map, const sa2_check_run *ru
 
 sa2_status sa2_check_flow_config(sa2_flow_config *config, const sa2_check_run *run, sa2_error *err)
 {
-    const char *folder = run->context->model;
-    if (folder != NULL) {
-        char path[4096];
-        int n = snprintf(path, sizeof path, "%s/token2wav/flow.yaml", folder);
-        if (n < 0 || n >= (int)sizeof path)
-            return sa2_fail(err, SA2_ERR_IO, "%.200s...: the path is too long", folder);
-        return sa2_flow_yaml_read(config, path, err);
+    if (run->context->model != NULL) {
+        char place[4096];
+        return sa2_token2wav_look(config, place, sizeof place, run->context->model, err);
     }
     sa2_preset preset;
     const char *name = sa2_golden_text(run->golden, "preset");

@@ -21,6 +21,7 @@ enum {
 typedef struct bench {
     sa2_vocoder vocoder;
     sa2_arena weights;
+    sa2_tensor_map *map; /* of a native file, weights lie in it */
     sa2_check_device device;
 } bench;
 
@@ -29,17 +30,15 @@ static void close_bench(bench *b)
     if (b->device.backend != NULL)
         sa2_backend_arena_destroy(b->device.backend, &b->weights);
     sa2_check_device_close(&b->device);
+    sa2_tensor_map_destroy(b->map);
 }
 
 static sa2_status open_vocoder(bench *b, const sa2_check_run *run, sa2_error *err)
 {
-    sa2_tensor_map *map = NULL;
     *b = (bench){0};
-    sa2_status st = sa2_check_token2wav_map(&map, run, SA2_VOCODER_FILE, err);
-    if (st != SA2_OK)
-        return st;
-    st = sa2_vocoder_open(&b->vocoder, run->context->backend, map, &b->weights, err);
-    sa2_tensor_map_destroy(map);
+    sa2_status st = sa2_check_token2wav_map(&b->map, run, SA2_VOCODER_FILE, err);
+    if (st == SA2_OK)
+        st = sa2_vocoder_open(&b->vocoder, run->context->backend, b->map, &b->weights, err);
     if (st == SA2_OK)
         b->device.backend = run->context->backend; /* close_bench() gives the weights back */
     return st;

@@ -3,48 +3,11 @@
 #include <stdlib.h>
 
 #include "kernels/base/limits.h"
-#include "loader/onnx_names.h"
-#include "loader/partial_file.h"
-#include "loader/preset.h"
-#include "loader/token2wav_writer.h"
 #include "runtime/token2wav/voice.h"
 #include "tools/check_parts.h"
+#include "tools/check_token2wav.h"
 
 /* ---- weights ---- */
-
-static sa2_status open_file(sa2_tensor_map **map, const sa2_check_run *run, sa2_token2wav_file file,
-                            sa2_error *err)
-{
-    char path[SA2_PATH_BYTES];
-    snprintf(path, sizeof path, "%s/token2wav/%s", run->context->model,
-             sa2_token2wav_file_name(file));
-    return sa2_onnx_map_open(
-        map, file == SA2_SPEAKER_FILE ? SA2_ONNX_SPEAKER : SA2_ONNX_SPEECH_TOKENIZER, path, err);
-}
-
-static sa2_status find_preset(sa2_preset *preset, const sa2_check_run *run, sa2_error *err)
-{
-    const char *name = sa2_golden_text(run->golden, "preset");
-    if (name == NULL)
-        return sa2_fail(err, SA2_ERR_FORMAT, "%s: no preset, and no model was given",
-                        sa2_golden_origin(run->golden));
-    return sa2_preset_find(preset, name, err);
-}
-
-/* One file of the model's folder, else made from the case's preset and seed. */
-static sa2_status open_map(sa2_tensor_map **map, const sa2_check_run *run, sa2_token2wav_file file,
-                           sa2_error *err)
-{
-    sa2_preset preset;
-    int64_t seed;
-    *map = NULL;
-    if (run->context->model != NULL)
-        return open_file(map, run, file, err);
-    sa2_status st = find_preset(&preset, run, err);
-    if (st == SA2_OK)
-        st = sa2_golden_number(run->golden, "seed", INT64_MIN, INT64_MAX, &seed, err);
-    return st == SA2_OK ? sa2_token2wav_synthetic_map(map, file, &preset, (uint64_t)seed, err) : st;
-}
 
 /* One of the two parts with a device of its own. */
 typedef struct part {
@@ -92,7 +55,7 @@ static sa2_status fill_part(part *p, const sa2_check_run *run, bool speaker, int
 /* First the sizes, then, when the caller knows its own, the weights. */
 static sa2_status find_tokenizer(part *p, const sa2_check_run *run, sa2_error *err)
 {
-    sa2_status st = open_map(&p->map, run, SA2_SPEECH_TOKENIZER_FILE, err);
+    sa2_status st = sa2_check_token2wav_map(&p->map, run, SA2_SPEECH_TOKENIZER_FILE, err);
     return st == SA2_OK ? sa2_speech_tokenizer_dims_find(&p->tokenizer.dims, p->map, err) : st;
 }
 
@@ -106,7 +69,7 @@ static sa2_status fill_tokenizer(part *p, const sa2_check_run *run, int64_t fram
 
 static sa2_status find_speaker(part *p, const sa2_check_run *run, sa2_error *err)
 {
-    sa2_status st = open_map(&p->map, run, SA2_SPEAKER_FILE, err);
+    sa2_status st = sa2_check_token2wav_map(&p->map, run, SA2_SPEAKER_FILE, err);
     return st == SA2_OK ? sa2_speaker_dims_find(&p->speaker.dims, p->map, err) : st;
 }
 
@@ -385,17 +348,7 @@ static sa2_status find_prompt_form(sa2_voice_options *options, const sa2_check_r
                                    sa2_error *err)
 {
     sa2_flow_config flow = {0};
-    sa2_preset preset;
-    sa2_status st;
-    if (run->context->model != NULL) {
-        char path[SA2_PATH_BYTES];
-        snprintf(path, sizeof path, "%s/token2wav/flow.yaml", run->context->model);
-        st = sa2_flow_yaml_read(&flow, path, err);
-    } else {
-        st = find_preset(&preset, run, err);
-        if (st == SA2_OK)
-            flow = sa2_token2wav_preset_dims(&preset.token2wav).flow;
-    }
+    sa2_status st = sa2_check_flow_config(&flow, run, err);
     options->mel_bins = flow.mel;
     options->frames_per_token = flow.up_stride;
     return st;
@@ -439,9 +392,9 @@ static sa2_status check_voice_prompt(sa2_check_run *run, sa2_error *err)
     if (st == SA2_OK)
         st = find_prompt_form(&options, run, err);
     if (st == SA2_OK)
-        st = open_map(&tokenizer, run, SA2_SPEECH_TOKENIZER_FILE, err);
+        st = sa2_check_token2wav_map(&tokenizer, run, SA2_SPEECH_TOKENIZER_FILE, err);
     if (st == SA2_OK)
-        st = open_map(&speaker, run, SA2_SPEAKER_FILE, err);
+        st = sa2_check_token2wav_map(&speaker, run, SA2_SPEAKER_FILE, err);
     if (st == SA2_OK) {
         int64_t seconds = samples.shape[0] / rate + 1;
         options.max_seconds =

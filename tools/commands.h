@@ -13,6 +13,7 @@ int sa2_command_voice(int argc, char **argv);
 int sa2_command_tokenize_audio(int argc, char **argv);
 int sa2_command_info(int argc, char **argv);
 int sa2_command_doctor(int argc, char **argv);
+int sa2_command_convert(int argc, char **argv);
 int sa2_command_make_checkpoint(int argc, char **argv);
 int sa2_command_check(int argc, char **argv);
 int sa2_command_bench(int argc, char **argv);

@@ -12,7 +12,7 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
     f->progress = (sa2_progress){.what = "loading", .unit = "B"};
     sa2_engine_options *o = &f->options;
     const sa2_option table[] = {
-        {"model", 'm', SA2_OPTION_TEXT, &f->model, "DIR", "release folder of the model"},
+        {"model", 'm', SA2_OPTION_TEXT, &f->model, "DIR", "release folder or native file"},
         {"device", 0, SA2_OPTION_TEXT, &o->device, "NAME", "auto or cpu"},
         {"isa", 0, SA2_OPTION_TEXT, &o->isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"threads", 't', SA2_OPTION_INT, &o->n_threads, "N",

@@ -1,10 +1,11 @@
-/* info.c - sa2 info: what is in a model folder, and whether it is whole. */
+/* info.c - sa2 info: what is in a model folder or native file, and whether it is whole. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "runtime/model_files.h"
 #include "tools/commands.h"
@@ -18,6 +19,11 @@ typedef struct part_size {
 } part_size;
 
 enum { PARTS = 4 };
+
+typedef struct verification {
+    sa2_progress progress;
+    int64_t done, total;
+} verification;
 
 typedef struct folder {
     const char *path;
@@ -49,8 +55,37 @@ static void count(folder *f)
     }
 }
 
+/* Each order of bytes among the matrices once, with commas. */
+static void list_orders(const sa2_pack *pack, char *text, size_t bytes)
+{
+    text[0] = '\0';
+    for (int i = 0; i < sa2_pack_n_blocks(pack); i++) {
+        const char *order = sa2_pack_get_block(pack, i)->layout;
+        size_t n = strlen(text);
+        if (strcmp(order, SA2_PACK_ROWS) != 0 && strstr(text, order) == NULL)
+            snprintf(text + n, bytes - n, "%s%s", n > 0 ? ", " : "", order);
+    }
+}
+
+static void print_native(const sa2_pack *pack)
+{
+    char orders[512];
+    list_orders(pack, orders, sizeof orders);
+    printf("native file  version %d, %d blocks, %.3f GB, matrices %s\n", SA2_PACK_VERSION,
+           sa2_pack_n_blocks(pack), (double)sa2_pack_bytes(pack) * 1e-9, orders);
+    printf("speech       %s\n", sa2_pack_find(pack, "file/token2wav/flow.yaml") != NULL
+                                    ? "token2wav is inside"
+                                    : "none");
+    for (int i = 0; i < sa2_pack_n_sources(pack); i++) {
+        const sa2_pack_source *source = sa2_pack_get_source(pack, i);
+        printf("%-12s %016" PRIx64 " %12" PRIu64 " %s\n", i == 0 ? "made of" : "", source->hash,
+               source->bytes, source->name);
+    }
+}
+
 static void print_text(const folder *f)
 {
+    const sa2_pack *pack = sa2_tensor_map_pack(f->files.map);
     const sa2_decoder_config *d = &f->files.config.decoder;
     const sa2_encoder_config *e = &f->files.config.encoder;
     printf("model        %s\n", f->path);
@@ -76,6 +111,26 @@ static void print_text(const folder *f)
     }
     printf("sum          %4" PRId64 " tensors, %13" PRId64 " parameters, %8.3f GB%s\n", tensors,
            parameters, (double)bytes * 1e-9, f->bf16 ? ", bf16" : "");
+    if (pack != NULL)
+        print_native(pack);
+}
+
+static json_t *native_json(const sa2_pack *pack)
+{
+    char orders[512];
+    list_orders(pack, orders, sizeof orders);
+    json_t *sources = json_array();
+    for (int i = 0; i < sa2_pack_n_sources(pack); i++) {
+        const sa2_pack_source *source = sa2_pack_get_source(pack, i);
+        char hash[32];
+        snprintf(hash, sizeof hash, "%016" PRIx64, source->hash);
+        json_array_append_new(sources,
+                              json_pack("{s:o, s:I, s:s}", "name", sa2_json_text(source->name),
+                                        "bytes", (json_int_t)source->bytes, "xxh3", hash));
+    }
+    return json_pack("{s:i, s:i, s:I, s:s, s:o}", "version", SA2_PACK_VERSION, "blocks",
+                     sa2_pack_n_blocks(pack), "bytes", (json_int_t)sa2_pack_bytes(pack), "matrices",
+                     orders, "sources", sources);
 }
 
 static void print_json(const folder *f)
@@ -98,23 +153,49 @@ static void print_json(const folder *f)
         e->context, "width", e->width, "heads", e->heads, "blocks", e->blocks, "ffn", e->ffn,
         "adaptor", "kernel", f->files.config.adaptor.kernel, "stride",
         f->files.config.adaptor.stride, "inner", f->files.config.adaptor.inner, "parts", parts);
+    if (sa2_tensor_map_pack(f->files.map) != NULL)
+        json_object_set_new(o, "native", native_json(sa2_tensor_map_pack(f->files.map)));
     json_dumpf(o, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(o);
 }
 
+static bool go_on(void *context, int64_t bytes)
+{
+    verification *v = context;
+    v->done += bytes;
+    sa2_progress_show(&v->progress, (double)v->done, (double)v->total);
+    return true;
+}
+
+/* Every block of a native file; a folder has no checksums. */
+static sa2_status verify(const sa2_pack *pack, sa2_error *err)
+{
+    verification v = {.progress = {.what = "checking", .unit = "B"}};
+    const sa2_pack_progress progress = {.go_on = go_on, .context = &v};
+    sa2_error found = {0};
+    v.total = (int64_t)sa2_pack_bytes(pack);
+    sa2_status st = sa2_pack_check_all(pack, (int)sysconf(_SC_NPROCESSORS_ONLN), &progress, &found);
+    if (st != SA2_OK)
+        *err = found;
+    return st;
+}
+
 int sa2_command_info(int argc, char **argv)
 {
-    bool json = false;
+    bool json = false, verified = false;
     const sa2_option own[] = {
         {"json", 0, SA2_OPTION_FLAG, &json, NULL, "as a JSON object"},
+        {"verify", 0, SA2_OPTION_FLAG, &verified, NULL,
+         "compare every byte of a native file with its checksums first"},
         {0},
     };
     const sa2_option_group groups[] = {{"Options", own}};
     const sa2_usage_text usage = {
         .name = "sa2 info",
         .synopsis = "MODEL [OPTIONS]",
-        .summary = "Says what is in a release folder; names everything that is wrong with it.",
+        .summary = "Says what is in a release folder or a native file; names everything that is "
+                   "wrong with it.",
         .example = "  sa2 info Step-Audio-2-mini",
         .groups = groups,
         .n_groups = 1,
@@ -127,10 +208,12 @@ int sa2_command_info(int argc, char **argv)
     folder f = {.path = argv[0]};
     sa2_error err = {0};
     sa2_status st = sa2_model_files_open(&f.files, f.path, &err);
-    if (st != SA2_OK)
-        return sa2_report_failure(usage.name, st, &err);
-    count(&f);
-    json ? print_json(&f) : print_text(&f);
+    if (st == SA2_OK && verified && sa2_tensor_map_pack(f.files.map) != NULL)
+        st = verify(sa2_tensor_map_pack(f.files.map), &err);
+    if (st == SA2_OK) {
+        count(&f);
+        json ? print_json(&f) : print_text(&f);
+    }
     sa2_model_files_close(&f.files);
-    return EX_OK;
+    return st == SA2_OK ? EX_OK : sa2_report_failure(usage.name, st, &err);
 }

@@ -23,6 +23,7 @@ static const command commands[] = {
     {"tokenize-audio", sa2_command_tokenize_audio, "recordings to speech tokens"},
     {"info", sa2_command_info, "what is in a model"},
     {"doctor", sa2_command_doctor, "what this machine can do, and the limits of input"},
+    {"convert", sa2_command_convert, "make one file of a model folder, which starts at once"},
     {"make-checkpoint", sa2_command_make_checkpoint, "write a synthetic checkpoint"},
     {"check", sa2_command_check, "run golden cases against this build"},
     {"bench", sa2_command_bench, "measure kernels, parts and generation"},

@@ -6,7 +6,7 @@
 #include <sysexits.h>
 
 #include "kernels/base/limits.h"
-#include "loader/flow_yaml.h"
+#include "runtime/token2wav/token2wav_files.h"
 #include "runtime/token2wav/voice.h"
 #include "tools/commands.h"
 #include "tools/model_flags.h"
@@ -55,13 +55,9 @@ static sa2_status measure(run *r, recording *one)
 static sa2_status open_encoder(sa2_voice_encoder *encoder, sa2_backend *backend, const run *r,
                                double seconds, sa2_error *err)
 {
-    char folder[4096], yaml[4096 + 16];
+    char place[4096];
     sa2_flow_config flow;
-    int n = snprintf(folder, sizeof folder, "%s/token2wav", r->flags.model);
-    if (n >= (int)sizeof folder)
-        return sa2_fail(err, SA2_ERR_ARG, "model: a path of %d bytes", n);
-    snprintf(yaml, sizeof yaml, "%s/flow.yaml", folder);
-    sa2_status st = sa2_flow_yaml_read(&flow, yaml, err);
+    sa2_status st = sa2_token2wav_look(&flow, place, sizeof place, r->flags.model, err);
     if (st != SA2_OK)
         return st;
     const sa2_voice_options options = {.mel_bins = flow.mel,
@@ -69,7 +65,7 @@ static sa2_status open_encoder(sa2_voice_encoder *encoder, sa2_backend *backend,
                                        .max_seconds = (int)seconds + 1 < SA2_LIMIT_VOICE_SECONDS
                                                           ? (int)seconds + 1
                                                           : SA2_LIMIT_VOICE_SECONDS};
-    return sa2_voice_encoder_open(encoder, backend, folder, &options, err);
+    return sa2_voice_encoder_open(encoder, backend, place, &options, err);
 }
 
 static void print_tokens(const run *r, const recording *one, const sa2_voice *voice)

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "kernels/base/limits.h"
-#include "loader/flow_yaml.h"
 #include "loader/mapped_file.h"
 #include "loader/output_file.h"
+#include "runtime/token2wav/token2wav_files.h"
 
 /* ---- paths ---- */
 
@@ -234,19 +234,15 @@ static sa2_status copy_voice(sa2_voice *to, const sa2_voice *from, sa2_error *er
 static sa2_status open_encoder(sa2_voice_encoder *encoder, sa2_backend *backend,
                                const sa2_voice_wish *wish, sa2_error *err)
 {
-    char folder[SA2_STORE_PATH], yaml[SA2_STORE_PATH + 16];
-    sa2_flow_config flow;
-    int n = snprintf(folder, sizeof folder, "%s/token2wav", wish->model);
-    if (n >= (int)sizeof folder)
-        return sa2_fail(err, SA2_ERR_ARG, "model: a path of %d bytes", n);
-    snprintf(yaml, sizeof yaml, "%s/flow.yaml", folder);
-    sa2_status st = sa2_flow_yaml_read(&flow, yaml, err);
+    char place[SA2_STORE_PATH];
+    sa2_flow_config flow = {0};
+    sa2_status st = sa2_token2wav_look(&flow, place, sizeof place, wish->model, err);
     const sa2_voice_options options = {.mel_bins = flow.mel,
                                        .frames_per_token = flow.up_stride,
                                        .least_tokens = flow.lookahead,
                                        .max_seconds = SA2_LIMIT_VOICE_SECONDS,
                                        .partial = wish->partial};
-    return st == SA2_OK ? sa2_voice_encoder_open(encoder, backend, folder, &options, err) : st;
+    return st == SA2_OK ? sa2_voice_encoder_open(encoder, backend, place, &options, err) : st;
 }
 
 static sa2_status get_voice(sa2_voice *voice, sa2_voice_encoder *encoder, const char *encoded,

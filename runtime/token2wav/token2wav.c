@@ -1,10 +1,10 @@
 #include "runtime/token2wav/token2wav.h"
 
-#include <stdio.h>
-
 #include "kernels/base/limits.h"
 #include "loader/token2wav_tensors.h"
-#include "loader/torch_zip.h"
+#include "runtime/pack_map.h"
+#include "runtime/pack_sink.h"
+#include "runtime/token2wav/token2wav_files.h"
 
 enum { CODES_A_SECOND = 25, DEFAULT_VOICE_SECONDS = 17, DEFAULT_SECONDS = 60 };
 
@@ -37,6 +37,17 @@ static sa2_status complete_options(sa2_token2wav_options *o, const sa2_token2wav
 
 /* ---- weights ---- */
 
+static sa2_status judge_flow(const sa2_flow_config *config, const sa2_tensor_map *map,
+                             sa2_error *err)
+{
+    sa2_tensor_list list = {0};
+    sa2_status st = sa2_flow_tensors(&list, config, err);
+    if (st == SA2_OK)
+        st = sa2_tensor_map_check(map, &list, err);
+    sa2_tensor_list_destroy(&list);
+    return st;
+}
+
 static sa2_status load_flow(sa2_token2wav *t, const sa2_flow_config *config, sa2_tensor_map *map,
                             sa2_error *err)
 {
@@ -44,15 +55,11 @@ static sa2_status load_flow(sa2_token2wav *t, const sa2_flow_config *config, sa2
         .max_tokens = voice_codes(&t->options) + t->options.max_seconds * CODES_A_SECOND,
         .noise_seed = t->options.noise_seed,
     };
-    sa2_tensor_list list = {0};
-    sa2_status st = sa2_flow_tensors(&list, config, err);
-    if (st == SA2_OK)
-        st = sa2_tensor_map_check(map, &list, err);
-    sa2_tensor_list_destroy(&list);
+    sa2_status st = judge_flow(config, map, err);
     if (st != SA2_OK)
         return st;
     sa2_weights w = {
-        .stream = t->stream, .dtype = t->options.bf16 ? SA2_BF16 : SA2_F32, .err = err};
+        .stream = t->stream, .map = map, .dtype = t->options.bf16 ? SA2_BF16 : SA2_F32, .err = err};
     sa2_flow_load(&t->flow, config, &options, &w);
     st = w.status;
     if (st == SA2_OK)
@@ -118,7 +125,9 @@ sa2_status sa2_token2wav_from_maps(sa2_token2wav *t, sa2_backend *backend,
                                    sa2_tensor_map *vocoder, const sa2_token2wav_options *options,
                                    sa2_error *err)
 {
-    *t = (sa2_token2wav){.backend = backend};
+    *t = (sa2_token2wav){.backend = backend,
+                         .packs = {sa2_pack_share(sa2_tensor_map_pack(flow)),
+                                   sa2_pack_share(sa2_tensor_map_pack(vocoder))}};
     sa2_status st = complete_options(&t->options, options, err);
     if (st == SA2_OK)
         st = sa2_stream_create(&t->stream, backend, 0, err);
@@ -137,28 +146,75 @@ sa2_status sa2_token2wav_from_maps(sa2_token2wav *t, sa2_backend *backend,
     return st;
 }
 
-sa2_status sa2_token2wav_open(sa2_token2wav *t, sa2_backend *backend, const char *folder,
+sa2_status sa2_token2wav_open(sa2_token2wav *t, sa2_backend *backend, const char *path,
                               const sa2_token2wav_options *options, sa2_error *err)
 {
     *t = (sa2_token2wav){0};
-    char path[4096];
     sa2_flow_config config;
+    sa2_token2wav_files files;
     sa2_tensor_map *flow = NULL, *vocoder = NULL;
-    snprintf(path, sizeof path, "%s/flow.yaml", folder);
-    sa2_status st = sa2_flow_yaml_read(&config, path, err);
-    snprintf(path, sizeof path, "%s/flow.pt", folder);
+    sa2_status st = sa2_token2wav_files_open(&files, path, err);
     if (st == SA2_OK)
-        st = sa2_torch_zip_open(&flow, path, NULL, err);
-    snprintf(path, sizeof path, "%s/hift.pt", folder);
+        st = sa2_token2wav_files_config(&files, &config, err);
     if (st == SA2_OK)
-        st = sa2_torch_zip_open(&vocoder, path, "generator.", err);
+        st = sa2_token2wav_files_map(&files, &flow, SA2_FLOW_FILE, err);
+    if (st == SA2_OK)
+        st = sa2_token2wav_files_map(&files, &vocoder, SA2_VOCODER_FILE, err);
     if (st == SA2_OK) {
         sa2_tensor_map_set_threads(flow, sa2_backend_threads(backend));
+        sa2_tensor_map_set_threads(vocoder, sa2_backend_threads(backend));
         st = sa2_token2wav_from_maps(t, backend, &config, flow, vocoder, options, err);
     }
     sa2_tensor_map_destroy(flow);
     sa2_tensor_map_destroy(vocoder);
-    return st == SA2_OK ? st : sa2_wrap(err, st, "%s", folder);
+    sa2_token2wav_files_close(&files);
+    return st == SA2_OK ? st : sa2_wrap(err, st, "%s", path);
+}
+
+/* ---- writing a native file ---- */
+
+static sa2_status pack_flow(sa2_weights *w, const sa2_flow_config *config, sa2_error *err)
+{
+    const sa2_flow_options options = {.max_tokens = 1};
+    sa2_flow flow = {0};
+    sa2_flow_load(&flow, config, &options, w);
+    return w->status == SA2_OK ? sa2_pack_sink_finish(w->sink, err) : w->status;
+}
+
+static sa2_status pack_vocoder(sa2_weights *w, sa2_error *err)
+{
+    sa2_vocoder vocoder = {0};
+    sa2_vocoder_dims dims;
+    sa2_status st = sa2_vocoder_prepare(w->map, &dims, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_vocoder_load(&vocoder, &dims, w);
+    return w->status == SA2_OK ? sa2_pack_sink_finish(w->sink, err) : w->status;
+}
+
+sa2_status sa2_token2wav_pack(sa2_pack_writer *writer, sa2_backend *backend,
+                              const sa2_flow_config *config, sa2_tensor_map *flow,
+                              sa2_tensor_map *vocoder, sa2_error *err)
+{
+    sa2_stream *stream = NULL;
+    sa2_pack_sink sink = {0};
+    sa2_status st = judge_flow(config, flow, err);
+    if (st == SA2_OK)
+        st = sa2_stream_create(&stream, backend, 0, err);
+    if (st == SA2_OK)
+        st = sa2_pack_sink_open(&sink, writer, SA2_PACK_FLOW, flow, err);
+    sa2_weights w = {.stream = stream, .map = flow, .sink = &sink, .dtype = SA2_F32, .err = err};
+    if (st == SA2_OK)
+        st = pack_flow(&w, config, err);
+    sa2_pack_sink_close(&sink);
+    if (st == SA2_OK)
+        st = sa2_pack_sink_open(&sink, writer, SA2_PACK_VOCODER, vocoder, err);
+    w.map = vocoder;
+    if (st == SA2_OK)
+        st = pack_vocoder(&w, err);
+    sa2_pack_sink_close(&sink);
+    sa2_stream_destroy(stream);
+    return st;
 }
 
 void sa2_token2wav_close(sa2_token2wav *t)
@@ -171,6 +227,8 @@ void sa2_token2wav_close(sa2_token2wav *t)
         sa2_backend_arena_destroy(t->backend, &t->work);
     }
     sa2_arena_destroy(&t->host);
+    for (int i = 0; i < 2; i++)
+        sa2_pack_close(t->packs[i]);
     *t = (sa2_token2wav){0};
 }
 

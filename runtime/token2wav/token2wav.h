@@ -10,6 +10,7 @@
 #ifndef SA2_RUNTIME_TOKEN2WAV_TOKEN2WAV_H
 #define SA2_RUNTIME_TOKEN2WAV_TOKEN2WAV_H
 
+#include "loader/pack_writer.h"
 #include "runtime/token2wav/flow.h"
 #include "runtime/token2wav/vocoder.h"
 #include "runtime/token2wav/voice.h"
@@ -43,6 +44,7 @@ typedef struct sa2_token2wav {
     int max_codes; /* of a forward's chunks together, look-ahead included */
 
     sa2_backend *backend; /* borrowed */
+    sa2_pack *packs[2];   /* native files that weights of flow and vocoder lie in, or NULL */
     sa2_stream *stream;
     sa2_arena flow_weights, vocoder_weights;
     sa2_arena kept; /* caches of flow and vocoder */
@@ -50,17 +52,22 @@ typedef struct sa2_token2wav {
     sa2_flow_room room;
 } sa2_token2wav;
 
-/* From the token2wav/ folder of a release: flow.yaml, flow.pt, hift.pt. *t is filled, or empty again.
- * Errors: those of the readers and of the maps' checks; SA2_ERR_ARG options; SA2_ERR_NOMEM. */
-sa2_status sa2_token2wav_open(sa2_token2wav *t, sa2_backend *backend, const char *folder,
+/* From the token2wav/ folder of a release (flow.yaml, flow.pt, hift.pt) or from a native file. *t is filled, or
+ * empty again. Errors: those of the readers and of the maps' checks; SA2_ERR_ARG options; SA2_ERR_NOMEM. */
+sa2_status sa2_token2wav_open(sa2_token2wav *t, sa2_backend *backend, const char *path,
                               const sa2_token2wav_options *options, sa2_error *err);
 
-/* From maps of flow.pt and hift.pt (files or synthetic), read during the call only. */
+/* From maps of flow.pt and hift.pt (files or synthetic), read during the call only; a native file stays open. */
 sa2_status sa2_token2wav_from_maps(sa2_token2wav *t, sa2_backend *backend,
                                    const sa2_flow_config *config, sa2_tensor_map *flow,
                                    sa2_tensor_map *vocoder, const sa2_token2wav_options *options,
                                    sa2_error *err);
 void sa2_token2wav_close(sa2_token2wav *t); /* zeroed is fine */
+
+/* Writes the weights of both maps to a native file. Errors: those of the checks and of the writer. */
+sa2_status sa2_token2wav_pack(sa2_pack_writer *writer, sa2_backend *backend,
+                              const sa2_flow_config *config, sa2_tensor_map *flow,
+                              sa2_tensor_map *vocoder, sa2_error *err);
 
 /* Bytes of the weights, of what streams keep, and of work. */
 typedef struct sa2_token2wav_plan {

@@ -39,7 +39,7 @@ sa2_status sa2_vocoder_open(sa2_vocoder *vocoder, sa2_backend *backend, sa2_tens
         st = sa2_stream_create(&stream, backend, 0, err);
     if (st != SA2_OK)
         return st;
-    sa2_weights measure = {.stream = stream, .dtype = SA2_F32, .err = err};
+    sa2_weights measure = {.stream = stream, .map = map, .dtype = SA2_F32, .err = err};
     sa2_vocoder_load(vocoder, &dims, &measure);
     st = sa2_backend_arena_create(backend, weights, measure.bytes, err);
     if (st != SA2_OK)

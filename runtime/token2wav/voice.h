@@ -12,6 +12,7 @@
 #define SA2_RUNTIME_TOKEN2WAV_VOICE_H
 
 #include "kernels/backend.h"
+#include "loader/pack_writer.h"
 #include "runtime/audio/audio_file.h"
 #include "runtime/audio/fbank.h"
 #include "runtime/audio/mel.h"
@@ -67,6 +68,7 @@ typedef struct sa2_voice_encoder {
     uint64_t identity; /* of the weights: names, shapes and the first values of every tensor */
 
     sa2_backend *backend; /* borrowed */
+    sa2_pack *packs[2];   /* native files that weights of tokenizer and speaker lie in, or NULL */
     sa2_stream *stream;
     sa2_arena weights, work;
 } sa2_voice_encoder;
@@ -80,9 +82,14 @@ sa2_status sa2_voice_encoder_from_maps(sa2_voice_encoder *encoder, sa2_backend *
                                        sa2_tensor_map *tokenizer, sa2_tensor_map *speaker,
                                        const sa2_voice_options *options, sa2_error *err);
 
-/* From the token2wav/ folder of a release. */
+/* From the token2wav/ folder of a release, or from a native file. */
 sa2_status sa2_voice_encoder_open(sa2_voice_encoder *encoder, sa2_backend *backend,
-                                  const char *folder, const sa2_voice_options *options,
+                                  const char *path, const sa2_voice_options *options,
+                                  sa2_error *err);
+
+/* Writes the weights of both maps to a native file. Errors: those of the checks and of the writer. */
+sa2_status sa2_voice_encoder_pack(sa2_pack_writer *writer, sa2_backend *backend,
+                                  sa2_tensor_map *tokenizer, sa2_tensor_map *speaker,
                                   sa2_error *err);
 void sa2_voice_encoder_close(sa2_voice_encoder *encoder); /* zeroed is fine */
 

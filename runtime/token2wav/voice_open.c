@@ -1,13 +1,12 @@
 /* voice_open.c - weights and memory of voice.h's encoder. */
-#include <stdio.h>
 #include <string.h>
 
 #include <xxhash.h>
 
 #include "kernels/base/limits.h"
-#include "loader/onnx_names.h"
-#include "loader/partial_file.h"
-#include "loader/token2wav_writer.h"
+#include "runtime/pack_map.h"
+#include "runtime/pack_sink.h"
+#include "runtime/token2wav/token2wav_files.h"
 #include "runtime/token2wav/voice.h"
 #include "runtime/work.h"
 
@@ -60,9 +59,17 @@ static sa2_status judge_speaker(sa2_speaker_dims *dims, const sa2_tensor_map *ma
     return st;
 }
 
+static sa2_status judge_both(sa2_speech_tokenizer_dims *tokenizer, sa2_speaker_dims *speaker,
+                             const sa2_tensor_map *tokenizer_map, const sa2_tensor_map *speaker_map,
+                             sa2_error *err)
+{
+    sa2_status st = judge_tokenizer(tokenizer, tokenizer_map, err);
+    sa2_status judged = judge_speaker(speaker, speaker_map, err);
+    return st != SA2_OK ? st : judged;
+}
+
 static sa2_status identify(uint64_t *identity, const sa2_tensor_map *map, sa2_error *err)
 {
-    uint64_t hash = *identity;
     for (int i = 0; i < sa2_tensor_map_count(map); i++) {
         const sa2_tensor_entry *entry = sa2_tensor_map_entry(map, i);
         float values[LOOKED_AT]; /* no dtype is wider */
@@ -71,13 +78,13 @@ static sa2_status identify(uint64_t *identity, const sa2_tensor_map *map, sa2_er
         sa2_status st = sa2_tensor_map_read(map, entry, 0, count, values, err);
         if (st != SA2_OK)
             return st;
-        hash = XXH3_64bits_withSeed(entry->name, strlen(entry->name), hash);
+        uint64_t hash = XXH3_64bits(entry->name, strlen(entry->name));
         hash = XXH3_64bits_withSeed(
             entry->tensor.shape, (size_t)entry->tensor.ndim * sizeof entry->tensor.shape[0], hash);
         hash = XXH3_64bits_withSeed(values, (size_t)count * sa2_dtype_bytes(entry->tensor.dtype),
                                     hash);
+        *identity += hash; /* a native file has its tensors in another order */
     }
-    *identity = hash;
     return SA2_OK;
 }
 
@@ -171,7 +178,7 @@ static sa2_status fill(sa2_voice_encoder *e, const sa2_speech_tokenizer_dims *to
     if (st != SA2_OK)
         return st;
     sa2_weights w = {.stream = e->stream, .dtype = SA2_F32, .err = err};
-    load(e, tokenizer, speaker, NULL, NULL, &w);
+    load(e, tokenizer, speaker, tokenizer_map, speaker_map, &w);
     st = sa2_backend_arena_create(e->backend, &e->weights, w.bytes + plan_bytes(e), err);
     if (st == SA2_OK)
         st = sa2_backend_arena_create(e->backend, &e->work, work_bytes(e), err);
@@ -190,16 +197,16 @@ sa2_status sa2_voice_encoder_from_maps(sa2_voice_encoder *encoder, sa2_backend *
                                        sa2_tensor_map *tokenizer_map, sa2_tensor_map *speaker_map,
                                        const sa2_voice_options *options, sa2_error *err)
 {
-    sa2_voice_encoder e = {.options = *options, .backend = backend};
+    sa2_voice_encoder e = {.options = *options,
+                           .backend = backend,
+                           .packs = {sa2_pack_share(sa2_tensor_map_pack(tokenizer_map)),
+                                     sa2_pack_share(sa2_tensor_map_pack(speaker_map))}};
     sa2_speech_tokenizer_dims tokenizer;
     sa2_speaker_dims speaker;
     *encoder = (sa2_voice_encoder){0};
     sa2_status st = judge_options(options, err);
-    if (st != SA2_OK)
-        return st;
-    st = judge_tokenizer(&tokenizer, tokenizer_map, err);
-    sa2_status judged = judge_speaker(&speaker, speaker_map, err);
-    st = st != SA2_OK ? st : judged;
+    if (st == SA2_OK)
+        st = judge_both(&tokenizer, &speaker, tokenizer_map, speaker_map, err);
     if (st == SA2_OK)
         st = identify(&e.identity, tokenizer_map, err);
     if (st == SA2_OK)
@@ -215,32 +222,77 @@ sa2_status sa2_voice_encoder_from_maps(sa2_voice_encoder *encoder, sa2_backend *
     return st;
 }
 
-static sa2_status open_map(sa2_tensor_map **map, sa2_onnx_model model, const char *folder,
-                           sa2_token2wav_file file, sa2_error *err)
-{
-    char path[SA2_PATH_BYTES];
-    int n = snprintf(path, sizeof path, "%s/%s", folder, sa2_token2wav_file_name(file));
-    if (n < 0 || n >= (int)sizeof path)
-        return sa2_fail(err, SA2_ERR_IO, "%.200s...: the path is too long", folder);
-    return sa2_onnx_map_open(map, model, path, err);
-}
-
 sa2_status sa2_voice_encoder_open(sa2_voice_encoder *encoder, sa2_backend *backend,
-                                  const char *folder, const sa2_voice_options *options,
+                                  const char *path, const sa2_voice_options *options,
                                   sa2_error *err)
 {
+    sa2_token2wav_files files;
     sa2_tensor_map *tokenizer = NULL, *speaker = NULL;
     *encoder = (sa2_voice_encoder){0};
-    sa2_status st =
-        open_map(&tokenizer, SA2_ONNX_SPEECH_TOKENIZER, folder, SA2_SPEECH_TOKENIZER_FILE, err);
+    sa2_status st = sa2_token2wav_files_open(&files, path, err);
     if (st == SA2_OK)
-        st = open_map(&speaker, SA2_ONNX_SPEAKER, folder, SA2_SPEAKER_FILE, err);
+        st = sa2_token2wav_files_map(&files, &tokenizer, SA2_SPEECH_TOKENIZER_FILE, err);
+    if (st == SA2_OK)
+        st = sa2_token2wav_files_map(&files, &speaker, SA2_SPEAKER_FILE, err);
     if (st == SA2_OK) {
         sa2_tensor_map_set_threads(tokenizer, sa2_backend_threads(backend));
+        sa2_tensor_map_set_threads(speaker, sa2_backend_threads(backend));
         st = sa2_voice_encoder_from_maps(encoder, backend, tokenizer, speaker, options, err);
     }
     sa2_tensor_map_destroy(speaker);
     sa2_tensor_map_destroy(tokenizer);
+    sa2_token2wav_files_close(&files);
+    return st;
+}
+
+/* ---- writing a native file ---- */
+
+static sa2_status pack_part(sa2_weights *w, sa2_pack_writer *writer, const char *part,
+                            sa2_tensor_map *map, sa2_error *err)
+{
+    w->map = map;
+    return sa2_pack_sink_open(w->sink, writer, part, map, err);
+}
+
+static sa2_status finish_part(sa2_weights *w, sa2_status st, sa2_error *err)
+{
+    st = st == SA2_OK ? w->status : st;
+    if (st == SA2_OK)
+        st = sa2_pack_sink_finish(w->sink, err);
+    sa2_pack_sink_close(w->sink);
+    return st;
+}
+
+sa2_status sa2_voice_encoder_pack(sa2_pack_writer *writer, sa2_backend *backend,
+                                  sa2_tensor_map *tokenizer_map, sa2_tensor_map *speaker_map,
+                                  sa2_error *err)
+{
+    sa2_speech_tokenizer_dims tokenizer;
+    sa2_speaker_dims speaker;
+    sa2_stream *stream = NULL;
+    sa2_pack_sink sink = {0};
+    sa2_status st = judge_both(&tokenizer, &speaker, tokenizer_map, speaker_map, err);
+    if (st == SA2_OK)
+        st = sa2_stream_create(&stream, backend, 0, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_weights w = {.stream = stream, .sink = &sink, .dtype = SA2_F32, .err = err};
+    st = pack_part(&w, writer, SA2_PACK_SPEECH_TOKENIZER, tokenizer_map, err);
+    if (st == SA2_OK) {
+        sa2_speech_tokenizer loaded = {0};
+        sa2_speech_tokenizer_load(&loaded, &tokenizer, &w);
+        st = finish_part(&w, st, err);
+    }
+    if (st == SA2_OK)
+        st = pack_part(&w, writer, SA2_PACK_SPEAKER, speaker_map, err);
+    if (st == SA2_OK) {
+        sa2_speaker_encoder loaded = {0};
+        st = sa2_speaker_encoder_fold(speaker_map, err);
+        if (st == SA2_OK)
+            sa2_speaker_encoder_load(&loaded, &speaker, 1, &w);
+        st = finish_part(&w, st, err);
+    }
+    sa2_stream_destroy(stream);
     return st;
 }
 
@@ -251,5 +303,7 @@ void sa2_voice_encoder_close(sa2_voice_encoder *e)
         sa2_backend_arena_destroy(e->backend, &e->weights);
     }
     sa2_stream_destroy(e->stream);
+    for (int i = 0; i < 2; i++)
+        sa2_pack_close(e->packs[i]);
     *e = (sa2_voice_encoder){0};
 }

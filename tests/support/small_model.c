@@ -10,7 +10,7 @@
 #include "loader/synthetic.h"
 #include "tests/support/test_tokenizer.h"
 
-static sa2_preset small_preset(void)
+sa2_preset test_small_preset(void)
 {
     sa2_preset preset;
     assert_int_equal(sa2_preset_find(&preset, "tiny", NULL), SA2_OK);
@@ -47,7 +47,7 @@ static void open_preset(test_model *m, const sa2_preset *preset, int n_threads)
 
 void test_model_open(test_model *m, int n_threads)
 {
-    sa2_preset preset = small_preset();
+    sa2_preset preset = test_small_preset();
     open_preset(m, &preset, n_threads);
 }
 

@@ -3,6 +3,7 @@
 #ifndef SA2_TESTS_SUPPORT_SMALL_MODEL_H
 #define SA2_TESTS_SUPPORT_SMALL_MODEL_H
 
+#include "loader/preset.h"
 #include "runtime/model.h"
 
 typedef struct test_model {
@@ -12,6 +13,9 @@ typedef struct test_model {
 
 /* Two layers of 128 columns and 1024 positions; the encoder has two of 64. Fails the test when it cannot. */
 void test_model_open(test_model *model, int n_threads);
+
+/* What it is made of. */
+sa2_preset test_small_preset(void);
 
 /* Preset tiny with seed 0, as golden cases have it. */
 void test_model_open_tiny(test_model *model, int n_threads);

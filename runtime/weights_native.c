@@ -1,0 +1,75 @@
+#include "runtime/weights_native.h"
+
+#include <string.h>
+
+#include "kernels/layout.h"
+
+static void note(sa2_weights *w, sa2_status st)
+{
+    if (w->status == SA2_OK)
+        w->status = st;
+}
+
+static void refuse_layout(sa2_weights *w, const sa2_pack_block *block, const char *wanted)
+{
+    const char *path = sa2_pack_path(sa2_tensor_map_pack(w->map));
+    note(w,
+         sa2_fail_also(w->err, SA2_ERR_UNSUPPORTED,
+                       "%s: %s is in the order %.60s, this device reads %s; make the file again: "
+                       "sa2 convert FOLDER %s",
+                       path, block->name, block->layout, wanted, path));
+}
+
+static void refuse_shape(sa2_weights *w, const sa2_pack_block *block, const sa2_tensor *wanted)
+{
+    char expected[96], found[96];
+    sa2_tensor has = {.dtype = block->dtype, .ndim = block->ndim};
+    memcpy(has.shape, block->shape, sizeof has.shape);
+    note(w, sa2_fail_also(w->err, SA2_ERR_FORMAT, "%s: %s: %s expected, %s found",
+                          sa2_pack_path(sa2_tensor_map_pack(w->map)), block->name,
+                          sa2_tensor_describe(wanted, expected, sizeof expected),
+                          sa2_tensor_describe(&has, found, sizeof found)));
+}
+
+/* The block's data. False: it is to be copied. */
+static bool find_block(sa2_weights *w, const char *name, const char *layout,
+                       const sa2_tensor *wanted, void **data)
+{
+    if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
+        return false;
+    const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
+    if (block != NULL && block->dtype != wanted->dtype) {
+        if (w->arena != NULL) /* what is copied has been checked as well */
+            note(w, sa2_tensor_map_check_block(w->map, block, w->err));
+        return false;
+    }
+    if (w->arena == NULL) /* measuring: no room is needed for it */
+        return block != NULL;
+    if (block == NULL)
+        return false;
+    if (strcmp(block->layout, layout) != 0) {
+        refuse_layout(w, block, layout);
+    } else if (block->ndim != wanted->ndim ||
+               memcmp(block->shape, wanted->shape, (size_t)block->ndim * sizeof block->shape[0]) !=
+                   0) {
+        refuse_shape(w, block, wanted);
+    } else {
+        sa2_status st = sa2_tensor_map_check_block(w->map, block, w->err);
+        note(w, st);
+        if (st == SA2_OK)
+            *data = (void *)(uintptr_t)block->data; /* read only, as the map is */
+    }
+    return true;
+}
+
+bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x)
+{
+    return find_block(w, name, SA2_PACK_ROWS, x, &x->data);
+}
+
+bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_matrix *matrix)
+{
+    const sa2_tensor wanted = sa2_tensor_2d(NULL, matrix->dtype, matrix->rows, matrix->cols);
+    return find_block(w, name, sa2_stream_layout(w->stream, matrix->dtype)->name, &wanted,
+                      &matrix->data);
+}

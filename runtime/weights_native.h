@@ -1,0 +1,14 @@
+/* weights_native.h - weights that lie in a native file as the ops read them. Inside weights.c only.
+ */
+#ifndef SA2_RUNTIME_WEIGHTS_NATIVE_H
+#define SA2_RUNTIME_WEIGHTS_NATIVE_H
+
+#include "runtime/weights.h"
+
+/* Sets data to the block `name` of the map's native file, checked unless w only measures; false when it has to be
+ * copied: there is no native file, or it holds another dtype. Damage and another order of bytes are lines of
+ * the report; data then stays NULL. */
+bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x);
+bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_matrix *matrix);
+
+#endif
