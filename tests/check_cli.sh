@@ -134,6 +134,8 @@ tail -c +45 "$work/hello.wav" | cmp -s - "$work/out" || { echo "FAILED: speak gi
 expect 0 '"spoken":"Good morning."' "$sa2" speak --json -m "$tiny" $speech -o "$work/x.wav" "Good morning."
 expect 0 '"audio_seconds"' "$sa2" chat --json -m "$tiny" $speech --audio "$work/a.wav" --first-chunk 4 -o "$work/reply.flac"
 [ -s "$work/reply.flac" ] || { echo "FAILED: chat wrote no reply"; failed=1; }
+expect 0 "" "$sa2" chat -m "$tiny" $speech --text hi -o "$work/reply.wav" --plot "$work/reply.svg"
+grep -q "</svg>" "$work/reply.svg" || { echo "FAILED: no picture"; failed=1; }
 expect 64 "belong together" "$sa2" chat -m "$tiny" --text hi -o "$work/x.wav"
 expect 64 "a text expected" "$sa2" speak -m "$tiny" $speech -o "$work/x.wav"
 expect 64 "first_chunk" "$sa2" speak -m "$tiny" $speech --first-chunk 3 -o "$work/x.wav" hi

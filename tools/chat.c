@@ -79,6 +79,7 @@ static sa2_status run_request(session *s, const sa2_request *request, sa2_answer
                               sa2_error *err)
 {
     sa2_request_id id;
+    sa2_speech_flags_asked(&s->speech);
     sa2_status st = sa2_engine_submit(s->engine, request, &id, err);
     bool done = st != SA2_OK;
     while (!done) {

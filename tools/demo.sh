@@ -48,8 +48,8 @@ echo
 echo "== sa2 chat: heard and answered aloud, in the voice of a recording (here the question's own)"
 echo "   log-mel -> decoder -> text and speech codes -> flow -> vocoder, chunk by chunk while the answer is decoded"
 "$sa2" chat -m "$model" --audio "$out/question.wav" --voice "$out/question.wav" --first-chunk 5 \
-    --max-tokens 120 --seed 1 --verbose -o "$out/reply.wav" | tr -cd '[:print:]\n'
-echo "   written: $out/reply.wav"
+    --max-tokens 120 --seed 1 --verbose -o "$out/reply.wav" --plot "$out/reply.svg" | tr -cd '[:print:]\n'
+echo "   written: $out/reply.wav and its picture, $out/reply.svg"
 
 echo
 echo "== sa2 speak: a text, word for word"

@@ -79,6 +79,7 @@ static sa2_status read_aloud(reading *r, const char *text, sa2_error *err)
     request.speak = true;
     if (!r->free_wording)
         request.say = text;
+    sa2_speech_flags_asked(&r->speech);
     sa2_status st = sa2_engine_submit(r->engine, &request, &id, err);
     while (st == SA2_OK && !answer.done) {
         sa2_event *event = sa2_engine_poll(r->engine, -1);

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "runtime/token2wav/token2wav.h"
+#include "tools/speech_record.h"
 #include "tools/voice_store.h"
 
 static const char voice_name[] = "voice"; /* the only one in the engine */
@@ -26,6 +27,8 @@ void sa2_speech_flags_init(sa2_speech_flags *f)
          "of an answer, which ends there (60)"},
         {"speech-dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE",
          "products of the flow: f32 or bf16"},
+        {"plot", 0, SA2_OPTION_TEXT, &f->plot, "FILE",
+         "picture of the sound and of the time line of its chunks, SVG"},
         {"sound-seed", 0, SA2_OPTION_INT64, &f->seed, "N", "of the vocoder's noise (0)"},
         {"flow-seed", 0, SA2_OPTION_INT64, &f->noise_seed, "N", "of the flow's noise (0)"},
         {0},
@@ -65,7 +68,7 @@ static int read_voice(sa2_speech_flags *f, const sa2_usage_text *usage,
 int sa2_speech_flags_prepare(sa2_speech_flags *f, const sa2_usage_text *usage,
                              sa2_engine_flags *engine)
 {
-    if (f->output == NULL && f->voice == NULL)
+    if (f->output == NULL && f->voice == NULL && f->plot == NULL)
         return EX_OK;
     if (f->output == NULL || f->voice == NULL)
         return sa2_options_refuse(usage, "--output FILE and --voice VOICE belong together");
@@ -74,6 +77,8 @@ int sa2_speech_flags_prepare(sa2_speech_flags *f, const sa2_usage_text *usage,
     if (strcmp(f->dtype, "f32") != 0 && strcmp(f->dtype, "bf16") != 0)
         return sa2_options_refuse(usage, "--speech-dtype: f32 or bf16 expected, \"%s\" found",
                                   f->dtype);
+    if (f->plot != NULL && (f->record = sa2_speech_record_create()) == NULL)
+        return EX_OSERR;
     int exit_code = read_voice(f, usage, engine);
     if (exit_code != EX_OK)
         return exit_code;
@@ -113,11 +118,21 @@ void sa2_speech_flags_request(const sa2_speech_flags *f, sa2_request *request)
     request->sound_seed = (uint64_t)f->seed;
 }
 
+void sa2_speech_flags_asked(sa2_speech_flags *f)
+{
+    if (f->record != NULL)
+        sa2_speech_record_asked(f->record);
+}
+
 sa2_status sa2_speech_flags_write(sa2_speech_flags *f, const sa2_event *event, sa2_error *err)
 {
     if (event->kind != SA2_EVENT_AUDIO || f->writer == NULL)
         return SA2_OK;
-    f->n_samples += (int64_t)event->n_samples;
+    sa2_status st = f->record != NULL
+                        ? sa2_speech_record_add(f->record, event->samples, event->n_samples, err)
+                        : SA2_OK;
+    if (st != SA2_OK)
+        return st;
     return sa2_audio_writer_append(f->writer, event->samples, (int64_t)event->n_samples, err);
 }
 
@@ -130,14 +145,24 @@ void sa2_speech_flags_show_cost(const sa2_speech_flags *f, int64_t n_samples, co
             t->first_audio_ms, (t->done_ms - t->started_ms) * 1e-3 / seconds);
 }
 
+static sa2_status draw(const sa2_speech_flags *f, sa2_error *err)
+{
+    char title[256];
+    snprintf(title, sizeof title, "%.120s, in the voice %.80s", f->output, f->voice);
+    return sa2_speech_record_draw(f->record, f->plot, title, err);
+}
+
 sa2_status sa2_speech_flags_finish(sa2_speech_flags *f, sa2_error *err)
 {
-    return f->writer != NULL ? sa2_audio_writer_finish(f->writer, err) : SA2_OK;
+    sa2_status st = f->writer != NULL ? sa2_audio_writer_finish(f->writer, err) : SA2_OK;
+    return st == SA2_OK && f->record != NULL ? draw(f, err) : st;
 }
 
 void sa2_speech_flags_free(sa2_speech_flags *f)
 {
     sa2_audio_writer_destroy(f->writer);
     sa2_voice_destroy(&f->made);
+    sa2_speech_record_destroy(f->record);
+    f->record = NULL;
     f->writer = NULL;
 }

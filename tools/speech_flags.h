@@ -9,14 +9,14 @@
 enum { SA2_SPEECH_FLAGS_MAX = 12 };
 
 typedef struct sa2_speech_flags {
-    const char *voice, *store, *output, *dtype;
+    const char *voice, *store, *output, *dtype, *plot;
     int first_chunk, max_seconds;
     int64_t seed, noise_seed;
     sa2_option table[SA2_SPEECH_FLAGS_MAX]; /* for an option group */
 
     sa2_voice made; /* what the model made of the voice */
     sa2_audio_writer *writer;
-    int64_t n_samples;
+    struct sa2_speech_record *record; /* what the picture needs; NULL: none was asked for */
 } sa2_speech_flags;
 
 /* Sets defaults and fills the table, which points into *flags. */
@@ -38,6 +38,9 @@ int sa2_speech_flags_begin(sa2_speech_flags *flags, const sa2_usage_text *usage,
 /* The answer is spoken in the voice. */
 void sa2_speech_flags_request(const sa2_speech_flags *flags, sa2_request *request);
 
+/* A question was asked: times count from here. */
+void sa2_speech_flags_asked(sa2_speech_flags *flags);
+
 /* Writes the samples of an event, if it has any. */
 sa2_status sa2_speech_flags_write(sa2_speech_flags *flags, const sa2_event *event, sa2_error *err);
 
@@ -45,7 +48,7 @@ sa2_status sa2_speech_flags_write(sa2_speech_flags *flags, const sa2_event *even
 void sa2_speech_flags_show_cost(const sa2_speech_flags *flags, int64_t n_samples,
                                 const sa2_timings *timings);
 
-/* Completes the file. */
+/* Completes the file, and draws the picture. */
 sa2_status sa2_speech_flags_finish(sa2_speech_flags *flags, sa2_error *err);
 void sa2_speech_flags_free(sa2_speech_flags *flags);
 
