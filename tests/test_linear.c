@@ -79,7 +79,7 @@ static void every_instruction_set_gives_the_definition(void **state)
         {1, 1, 1},     {1, 32, 16},   {2, 31, 17},   {3, 33, 15},    {5, 64, 32},
         {7, 100, 48},  {12, 65, 79},  {15, 40, 33},  {16, 96, 200},  {17, 96, 64},
         {31, 130, 40}, {32, 544, 32}, {33, 72, 80},  {40, 96, 97},   {97, 48, 300},
-        {130, 80, 64}, {600, 33, 40}, {1, 2100, 64}, {20, 4200, 48},
+        {130, 80, 64}, {600, 33, 40}, {1, 2100, 64}, {20, 4200, 48}, {40, 8300, 33},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int t = 0; t < N_TYPES; t++) {
@@ -237,7 +237,7 @@ static void rows_of_x_may_overlap_and_rows_of_y_lie_apart(void **state)
 static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
 {
     test_env *env = *state;
-    int64_t rows = 75, k = 1100, n = 70;
+    int64_t rows = 131, k = 1100, n = 70;
     for (int t = 0; t < N_TYPES; t++) {
         sa2_tensor x = test_random(env, types[t].x, rows, k);
         sa2_tensor w = test_random(env, types[t].w, n, k);

@@ -2,7 +2,11 @@
  *
  * A step multiplies a tile of 16 rows by 32 columns of x with one of 32 columns by 16 outputs of the
  * matrix, in 16 cycles (Intel SDM volume 1, chapter 18). Two by two tiles of sums need two tiles
- * of each side for four products, which is what eight tile registers allow.
+ * of each side for four products, which is what eight tile registers allow: a square.
+ *
+ * Few rows wait for the matrix: two blocks at a time stream through, x stays in the L2 cache. Many rows
+ * are multiplied by a group of blocks, K in pieces: a piece of two panels of x stays in the L1 cache
+ * for the group, a piece of the group and the sums stay in the L2 cache for all rows.
  */
 #include <immintrin.h>
 
@@ -11,11 +15,13 @@
 
 enum {
     PAIR_ROWS = 2 * SA2_BLOCK,
-    PAIR_COLS = 2 * SA2_BLOCK,
-    PIECE_STEPS =
-        16, /* of 32 columns, summed at a time: two panels of x, 32 KB, stay in the L1 cache */
-    GROUP_BLOCKS = 16, /* 256 outputs: their piece of the matrix, 256 KB, stays in the L2 cache */
-    GROUP_COLS = GROUP_BLOCKS * SA2_BLOCK
+    FEW_ROWS = 96,      /* from 128 on the other way is faster */
+    STREAM_STEPS = 512, /* times row pairs: 1 MB of x */
+    PIECE_STEPS = 10,   /* of 32 columns: 20 KB of two panels, 160 KB of a group */
+    GROUP_BLOCKS = 16,
+    SUMS_STEP = (GROUP_BLOCKS + 1) * SA2_BLOCK, /* floats from a row of sums to the next; a
+                                                   power of two would crowd a few cache sets */
+    STEP_LINES = 2 * TILE_BYTES / 64, /* cache lines that a step reads of two panels or blocks */
 };
 
 /* Tiles 0 to 3: sums; 4 and 5: rows; 6 and 7: the matrix. */
@@ -34,122 +40,224 @@ static void configure(int upper_rows, int lower_rows)
         config.row_bytes[i] = rows[i] > 0 ? 64 : 0;
         config.rows[i] = (uint8_t)rows[i];
     }
+    /* GCC 12 has the load below read 8 of these bytes, and would not write the others. */
+    __asm__ volatile("" : : "r"(&config) : "memory");
     _tile_loadconfig(&config);
 }
 
-/* Sums [32, 32] of two panels of rows and two blocks over `steps` tiles; x[1] NULL: one panel. */
-static void sum_tiles(const uint16_t *upper, const uint16_t *lower, const uint16_t *left,
-                      const uint16_t *right, int64_t steps, float *sums, bool first)
+/* A square over some steps of K, and what the next ones will read. */
+typedef struct square {
+    const uint16_t *upper, *lower; /* panels of x */
+    const uint16_t *left, *right;  /* blocks of the matrix */
+    int64_t steps;
+    float *sums; /* [32, SUMS_STEP] */
+    bool first;  /* sums begin at 0 */
+    const char *next_x, *next_w;
+    int x_lines, w_lines; /* of those, fetched each step */
+} square;
+
+/* `two`: both panels; else tiles 2, 3 and 5 have no rows. */
+static inline __attribute__((always_inline)) void load_sums(const square *q, const bool two)
 {
-    enum { STEP = GROUP_COLS * sizeof(float), DOWN = SA2_BLOCK * GROUP_COLS };
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    } else {
-        _tile_loadd(0, sums, STEP);
-        _tile_loadd(1, sums + SA2_BLOCK, STEP);
-        _tile_loadd(2, sums + DOWN, STEP);
-        _tile_loadd(3, sums + DOWN + SA2_BLOCK, STEP);
+    static const float zeros[SA2_BLOCK] __attribute__((aligned(64)));
+    const float *from = q->first ? zeros : q->sums;
+    int64_t step = q->first ? 0 : SUMS_STEP, right = q->first ? 0 : SA2_BLOCK;
+    int64_t step_bytes = step * (int64_t)sizeof(float);
+    _tile_loadd(0, from, step_bytes);
+    _tile_loadd(1, from + right, step_bytes);
+    if (two) {
+        _tile_loadd(2, from + SA2_BLOCK * step, step_bytes);
+        _tile_loadd(3, from + SA2_BLOCK * step + right, step_bytes);
     }
-    for (int64_t i = 0; i < steps; i++) {
-        _tile_loadd(4, upper + i * TILE_VALUES, 64);
-        _tile_loadd(6, left + i * TILE_VALUES, 64);
-        _tile_loadd(7, right + i * TILE_VALUES, 64);
-        _tile_loadd(5, lower + i * TILE_VALUES, 64);
+}
+
+static inline __attribute__((always_inline)) void store_sums(const square *q, const bool two)
+{
+    enum { STEP_BYTES = SUMS_STEP * sizeof(float), DOWN = SA2_BLOCK * SUMS_STEP };
+    _tile_stored(0, q->sums, STEP_BYTES);
+    _tile_stored(1, q->sums + SA2_BLOCK, STEP_BYTES);
+    if (two) {
+        _tile_stored(2, q->sums + DOWN, STEP_BYTES);
+        _tile_stored(3, q->sums + DOWN + SA2_BLOCK, STEP_BYTES);
+    }
+}
+
+static inline __attribute__((always_inline)) void fetch_tile(const uint16_t *tile)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < SA2_BLOCK; i++)
+        _mm_prefetch((const char *)(tile + i * SA2_TILE_COLS), _MM_HINT_T0);
+}
+
+/* With a matrix that no cache holds: a tile of it is asked for a step ahead. */
+static inline __attribute__((always_inline)) void sum_stream(const square *q, const bool two)
+{
+    const uint16_t *upper = q->upper, *lower = q->lower, *left = q->left, *right = q->right;
+    load_sums(q, two);
+    for (int64_t i = 0; i < q->steps; i++) {
+        _tile_stream_loadd(6, left, 64);
+        left += TILE_VALUES;
+        fetch_tile(left);
+        _tile_stream_loadd(7, right, 64);
+        right += TILE_VALUES;
+        fetch_tile(right);
+        _tile_loadd(4, upper, 64);
+        upper += TILE_VALUES;
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
+        if (two) {
+            _tile_loadd(5, lower, 64);
+            lower += TILE_VALUES;
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    store_sums(q, two);
+}
+
+static void sum_stream_of_one(const square *q)
+{
+    sum_stream(q, false);
+}
+
+static void sum_stream_of_two(const square *q)
+{
+    sum_stream(q, true);
+}
+
+/* With x in the L1 and the matrix in the L2 cache. */
+static void sum_square(const square *q)
+{
+    const uint16_t *upper = q->upper, *lower = q->lower, *left = q->left, *right = q->right;
+    const char *next_x = q->next_x, *next_w = q->next_w;
+    load_sums(q, true);
+    for (int64_t i = 0; i < q->steps; i++) {
+        _tile_stream_loadd(6, left, 64);
+        _tile_loadd(4, upper, 64);
+        for (int k = 0; k < q->w_lines; k++, next_w += 64)
+            _mm_prefetch(next_w, _MM_HINT_T1);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(5, lower, 64);
+        for (int k = 0; k < q->x_lines; k++, next_x += 64)
+            _mm_prefetch(next_x, _MM_HINT_T0);
         _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, sums, STEP);
-    _tile_stored(1, sums + SA2_BLOCK, STEP);
-    _tile_stored(2, sums + DOWN, STEP);
-    _tile_stored(3, sums + DOWN + SA2_BLOCK, STEP);
-}
-
-/* The same for one panel of up to 16 rows. */
-static void sum_tiles_thin(const uint16_t *upper, const uint16_t *left, const uint16_t *right,
-                           int64_t steps, float *sums, bool first)
-{
-    enum { STEP = GROUP_COLS * sizeof(float) };
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-    } else {
-        _tile_loadd(0, sums, STEP);
-        _tile_loadd(1, sums + SA2_BLOCK, STEP);
-    }
-    for (int64_t i = 0; i < steps; i++) {
-        _tile_loadd(4, upper + i * TILE_VALUES, 64);
-        _tile_loadd(6, left + i * TILE_VALUES, 64);
-        _tile_loadd(7, right + i * TILE_VALUES, 64);
-        _tile_dpbf16ps(0, 4, 6);
+        _tile_stream_loadd(7, right, 64);
         _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+        upper += TILE_VALUES;
+        lower += TILE_VALUES;
+        left += TILE_VALUES;
+        right += TILE_VALUES;
     }
-    _tile_stored(0, sums, STEP);
-    _tile_stored(1, sums + SA2_BLOCK, STEP);
+    store_sums(q, true);
 }
 
-/* Where a group's rows and blocks lie, and how far along K it is. */
+/* All rows of a part by one group of blocks. */
 typedef struct group {
     const sa2_product *p;
     const uint16_t *panels, *blocks;
-    int64_t panel_values, block_values; /* from one to the next */
+    const uint16_t *next_blocks; /* of the next group */
+    int64_t values;              /* from a panel or block to the next */
     int64_t row, n_rows, block, n_blocks;
-    float *sums; /* [n_rows, GROUP_COLS] */
+    int64_t row_pairs, block_pairs; /* 32 rows each, the last maybe fewer; 2 blocks */
+    int configured;                 /* rows that the tiles hold */
+    float *sums;                    /* [n_rows, SUMS_STEP] */
 } group;
 
-/* Steps [from, from + steps) of K for rows [row, row + n) of the group. */
-static void sum_rows(const group *g, int64_t row, int n, int64_t from, int64_t steps, float *sums)
+/* Steps [from, from + steps) of K. */
+typedef struct piece {
+    int64_t from, steps;
+    bool first, last;
+} piece;
+
+/* Share i of what lies in two panels or blocks over `steps` steps from `at`, `lines` a step. */
+static const char *share(const uint16_t *at, int64_t values, int64_t steps, int64_t i, int lines)
 {
-    const uint16_t *upper = g->panels + row / SA2_BLOCK * g->panel_values + from * TILE_VALUES;
-    const uint16_t *left = g->blocks + from * TILE_VALUES;
-    for (int64_t b = 0; b < g->n_blocks; b += 2, left += 2 * g->block_values) {
-        const uint16_t *right = left + g->block_values;
-        float *out = sums + b * SA2_BLOCK;
-        if (n > SA2_BLOCK)
-            sum_tiles(upper, upper + g->panel_values, left, right, steps, out, from == 0);
-        else
-            sum_tiles_thin(upper, left, right, steps, out, from == 0);
+    int64_t offset = i * lines * steps * (64 / (int64_t)sizeof *at);
+    int64_t one = steps * TILE_VALUES;
+    return (const char *)(offset < one ? at + offset : at + values + (offset - one));
+}
+
+/* Row pair i asks for its share of the blocks' next piece, block pair j for its share of the next
+ * rows: all is there in time, at a pace that leaves the L1 cache's few outstanding misses room. */
+static void fetch_ahead(square *q, const group *g, const piece *k, int64_t i, int64_t j)
+{
+    int64_t next = k->last ? 0 : k->from + k->steps;
+    const uint16_t *x = g->panels, *w = k->last ? g->next_blocks : g->blocks + next * TILE_VALUES;
+    x +=
+        i + 1 < g->row_pairs ? 2 * (i + 1) * g->values + k->from * TILE_VALUES : next * TILE_VALUES;
+    w += 2 * j * g->values;
+    q->x_lines = (int)((STEP_LINES + g->block_pairs - 1) / g->block_pairs);
+    q->w_lines = (int)((STEP_LINES + g->row_pairs - 1) / g->row_pairs);
+    q->next_x = share(x, g->values, k->steps, j, q->x_lines);
+    q->next_w = share(w, g->values, k->steps, i, q->w_lines);
+}
+
+/* Row pair i by block pair j. */
+static void run_square(group *g, const piece *k, int64_t i, int64_t j)
+{
+    int64_t row = i * PAIR_ROWS, from = k->from * TILE_VALUES;
+    int n = g->n_rows - row < PAIR_ROWS ? (int)(g->n_rows - row) : PAIR_ROWS;
+    float *sums = g->sums + row * SUMS_STEP;
+    square q = {.upper = g->panels + 2 * i * g->values + from,
+                .left = g->blocks + 2 * j * g->values + from,
+                .steps = k->steps,
+                .sums = sums + j * 2 * SA2_BLOCK,
+                .first = k->first};
+    q.lower = q.upper + g->values;
+    q.right = q.left + g->values;
+    if (n != g->configured)
+        configure(n < SA2_BLOCK ? n : SA2_BLOCK, n > SA2_BLOCK ? n - SA2_BLOCK : 0);
+    g->configured = n;
+    if (n <= SA2_BLOCK) {
+        sum_stream_of_one(&q);
+    } else if (g->n_rows <= FEW_ROWS) {
+        sum_stream_of_two(&q);
+    } else {
+        fetch_ahead(&q, g, k, i, j);
+        sum_square(&q);
+    }
+    if (k->last && j == g->block_pairs - 1)
+        finish_rows(g->p, g->row + row, n, g->block, g->n_blocks, sums, SUMS_STEP);
+}
+
+static void run_group(group *g)
+{
+    bool few = g->n_rows <= FEW_ROWS;
+    int64_t all = g->values / TILE_VALUES, most = few ? STREAM_STEPS / g->row_pairs : PIECE_STEPS;
+    int64_t pieces = (all + most - 1) / most;
+    for (int64_t piece_index = 0; piece_index < pieces; piece_index++) {
+        piece k = {.from = piece_index * all / pieces,
+                   .first = piece_index == 0,
+                   .last = piece_index == pieces - 1};
+        k.steps = (piece_index + 1) * all / pieces - k.from;
+        for (int64_t n = 0; n < g->row_pairs * g->block_pairs; n++)
+            if (few)
+                run_square(g, &k, n % g->row_pairs, n / g->row_pairs);
+            else
+                run_square(g, &k, n / g->block_pairs, n % g->block_pairs);
     }
 }
 
-/* All of K for a group: pieces of K outside, so that a piece of the blocks serves all rows. */
-static void run_group(const group *g)
-{
-    int64_t all = g->panel_values / TILE_VALUES;
-    int64_t pieces = (all + PIECE_STEPS - 1) / PIECE_STEPS;
-    int configured = 0;
-    for (int64_t piece = 0; piece < pieces; piece++) {
-        int64_t from = piece * all / pieces, steps = (piece + 1) * all / pieces - from;
-        for (int64_t row = 0; row < g->n_rows; row += PAIR_ROWS) {
-            int n = g->n_rows - row < PAIR_ROWS ? (int)(g->n_rows - row) : PAIR_ROWS;
-            if (n != configured)
-                configure(n < SA2_BLOCK ? n : SA2_BLOCK, n > SA2_BLOCK ? n - SA2_BLOCK : 0);
-            configured = n;
-            float *sums = g->sums + row * GROUP_COLS;
-            sum_rows(g, row, n, from, steps, sums);
-            if (piece == pieces - 1)
-                finish_rows(g->p, g->row + row, n, g->block, g->n_blocks, sums, GROUP_COLS);
-        }
-    }
-}
-
+/* Groups are as even as they go: a thin one reads x for few blocks. */
 static void run_tiles(const sa2_product *p, const sa2_product_part *part, const void *panels,
                       int64_t first_row, void *space)
 {
-    int64_t padded = sa2_matrix_padded(SA2_BF16, p->w->cols);
-    group g = {.p = p, .panel_values = SA2_BLOCK * padded, .block_values = SA2_BLOCK * padded};
-    g.row = part->row;
-    g.n_rows = part->n_rows;
-    g.sums = space;
-    g.panels = (const uint16_t *)panels + (part->row - first_row) / SA2_BLOCK * g.panel_values;
-    for (int64_t b = 0; b < part->n_blocks; b += GROUP_BLOCKS) {
-        g.block = part->block + b;
-        g.n_blocks = part->n_blocks - b < GROUP_BLOCKS ? part->n_blocks - b : GROUP_BLOCKS;
-        g.blocks = (const uint16_t *)p->w->data + g.block * g.block_values;
+    int64_t values = SA2_BLOCK * sa2_matrix_padded(SA2_BF16, p->w->cols);
+    int64_t groups = (part->n_blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS, pairs = part->n_blocks / 2;
+    group g = {.p = p,
+               .panels = (const uint16_t *)panels + (part->row - first_row) / SA2_BLOCK * values,
+               .values = values,
+               .row = part->row,
+               .n_rows = part->n_rows,
+               .row_pairs = (part->n_rows + PAIR_ROWS - 1) / PAIR_ROWS,
+               .sums = space};
+    for (int64_t i = 0; i < groups; i++) {
+        g.block_pairs = (i + 1) * pairs / groups - i * pairs / groups;
+        g.block = part->block + 2 * (i * pairs / groups);
+        g.n_blocks = 2 * g.block_pairs;
+        g.blocks = (const uint16_t *)p->w->data + g.block * values;
+        g.next_blocks = i + 1 < groups ? g.blocks + g.n_blocks * values : g.blocks;
         run_group(&g);
     }
     _tile_release();

@@ -32,17 +32,20 @@ static inline vf with_bias(const sa2_epilogue *e, vf sum, int64_t at, int n)
     return sum + v_load_as(SA2_F32, e->bias, at, n);
 }
 
-/* Whole vectors of a row of f32 with nothing but a bias and an accumulation; returns the column after. */
-static inline int64_t finish_bare(const sa2_epilogue *e, float *y, int64_t col, int64_t end,
-                                  const float *sums)
+/* Whole vectors of a row with nothing but a bias and an accumulation; returns the column after. */
+static inline __attribute__((always_inline)) int64_t finish_bare(const sa2_product *p,
+                                                                 const sa2_dtype dtype, int64_t y,
+                                                                 int64_t col, int64_t end,
+                                                                 const float *sums)
 {
-    for (; col + VF_WIDTH <= end; col += VF_WIDTH, sums += VF_WIDTH, y += VF_WIDTH) {
+    const sa2_epilogue *e = &p->epilogue;
+    for (; col + VF_WIDTH <= end; col += VF_WIDTH, sums += VF_WIDTH) {
         vf sum = v_load(sums);
         if (e->bias != NULL)
             sum = sum + v_load(e->bias + col);
         if (e->accumulate)
-            sum = sum + v_load(y);
-        v_store(y, sum);
+            sum = sum + v_load_as(dtype, p->y, y + col, VF_WIDTH);
+        v_store_as(dtype, p->y, y + col, sum, VF_WIDTH);
     }
     return col;
 }
@@ -52,9 +55,12 @@ static inline void finish_plain(const sa2_product *p, int64_t row, int64_t y, in
                                 int64_t end, const float *sums)
 {
     const sa2_epilogue *e = &p->epilogue;
-    if (p->y_dtype == SA2_F32 && !e->residual && e->activation == SA2_ACT_NONE && e->gate == NULL) {
+    if (!e->residual && e->activation == SA2_ACT_NONE && e->gate == NULL) {
         int64_t from = col;
-        col = finish_bare(e, (float *)p->y + y + col, col, end, sums);
+        if (p->y_dtype == SA2_F32)
+            col = finish_bare(p, SA2_F32, y, col, end, sums);
+        else
+            col = finish_bare(p, SA2_BF16, y, col, end, sums);
         sums += col - from;
     }
     for (; col < end; col += VF_WIDTH, sums += VF_WIDTH) {
