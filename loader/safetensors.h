@@ -23,7 +23,11 @@
  * in a shard but not in the index, unknown dtypes. No values are read. */
 sa2_status sa2_safetensors_open(sa2_tensor_map **map, const char *path, sa2_error *err);
 
-/* The same from one file's bytes in memory that outlive the map; `origin` stands for the path. */
+/* The same, but a failure leaves what was right in *map, for the sake of a report that goes on; NULL when there is
+ * nothing. */
+sa2_status sa2_safetensors_open_partly(sa2_tensor_map **map, const char *path, sa2_error *err);
+
+/* The same as sa2_safetensors_open() from one file's bytes in memory that outlive the map; `origin` stands for the path. */
 sa2_status sa2_safetensors_parse(sa2_tensor_map **map, const void *bytes, size_t n,
                                  const char *origin, sa2_error *err);
 

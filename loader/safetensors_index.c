@@ -186,38 +186,37 @@ static sa2_status find_in_folder(const char *folder, char *path, sa2_error *err)
                     names[1]);
 }
 
-/* Gives the filled map away, or destroys it and tells why. */
-static sa2_status finish(sa2_tensor_map **map, sa2_tensor_map *filled, sa2_status st,
-                         const sa2_error *report, sa2_error *err)
-{
-    if (st == SA2_OK) {
-        *map = filled;
-        return SA2_OK;
-    }
-    sa2_tensor_map_destroy(filled);
-    if (err != NULL)
-        *err = *report;
-    return st;
-}
-
-sa2_status sa2_safetensors_open(sa2_tensor_map **map, const char *path, sa2_error *err)
+sa2_status sa2_safetensors_open_partly(sa2_tensor_map **map, const char *path, sa2_error *err)
 {
     struct stat info;
     char inside[PATH_BYTES];
-    sa2_tensor_map *fresh = NULL;
     sa2_error report = {0};
     sa2_status st = SA2_OK;
+    *map = NULL;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         st = find_in_folder(path, inside, err);
         path = inside;
     }
     if (st == SA2_OK)
-        st = sa2_tensor_map_create(&fresh, err);
+        st = sa2_tensor_map_create(map, err);
     if (st != SA2_OK)
         return st;
-    st = ends_with(path, ".json") ? add_index(fresh, path, &report)
-                                  : add_file(fresh, path, path, &report);
-    return finish(map, fresh, st, &report, err);
+    st = ends_with(path, ".json") ? add_index(*map, path, &report)
+                                  : add_file(*map, path, path, &report);
+    if (st != SA2_OK && err != NULL)
+        *err = report;
+    return st;
+}
+
+sa2_status sa2_safetensors_open(sa2_tensor_map **map, const char *path, sa2_error *err)
+{
+    sa2_tensor_map *fresh;
+    sa2_status st = sa2_safetensors_open_partly(&fresh, path, err);
+    if (st == SA2_OK)
+        *map = fresh;
+    else
+        sa2_tensor_map_destroy(fresh);
+    return st;
 }
 
 sa2_status sa2_safetensors_parse(sa2_tensor_map **map, const void *bytes, size_t n,
@@ -229,5 +228,12 @@ sa2_status sa2_safetensors_parse(sa2_tensor_map **map, const void *bytes, size_t
     if (st != SA2_OK)
         return st;
     st = sa2_safetensors_add(fresh, bytes, n, false, origin, &report);
-    return finish(map, fresh, st, &report, err);
+    if (st == SA2_OK) {
+        *map = fresh;
+        return SA2_OK;
+    }
+    sa2_tensor_map_destroy(fresh);
+    if (err != NULL)
+        *err = report;
+    return st;
 }

@@ -356,19 +356,21 @@ sa2_status sa2_tensor_map_expect(sa2_tensor_map *map, const char *name, int ndim
     return SA2_OK;
 }
 
+static void release(map_slot *slot)
+{
+    slot->handed = false;
+    free(slot->made);
+    slot->made = NULL;
+    if (slot->entry.mapped)
+        sa2_mapped_advise(slot->entry.tensor.data, sa2_tensor_bytes(&slot->entry.tensor),
+                          SA2_MAPPED_DONE);
+}
+
 void sa2_tensor_map_release(sa2_tensor_map *map)
 {
-    for (int i = 0; i < map->n; i++) {
-        map_slot *slot = &map->slots[i];
-        if (!slot->handed)
-            continue;
-        slot->handed = false;
-        free(slot->made);
-        slot->made = NULL;
-        if (slot->entry.mapped)
-            sa2_mapped_advise(slot->entry.tensor.data, sa2_tensor_bytes(&slot->entry.tensor),
-                              SA2_MAPPED_DONE);
-    }
+    for (int i = 0; i < map->n; i++)
+        if (map->slots[i].handed)
+            release(&map->slots[i]);
 }
 
 /* ---- judging a whole file ---- */
@@ -398,8 +400,22 @@ void sa2_tensor_map_mark_used(sa2_tensor_map *map, const char *name)
         slot->used = true;
 }
 
-sa2_status sa2_tensor_map_check(const sa2_tensor_map *map, const sa2_tensor_list *list,
-                                sa2_error *err)
+sa2_status sa2_tensor_map_check_values(sa2_tensor_map *map, sa2_error *err)
+{
+    sa2_status st = SA2_OK;
+    for (int i = 0; i < map->n; i++) {
+        sa2_status judged = bring_values(map, &map->slots[i], err);
+        if (judged != SA2_OK)
+            st = judged;
+        if (!map->slots[i].handed)
+            release(&map->slots[i]);
+    }
+    return st;
+}
+
+/* whole: what is missing is a mistake too. */
+static sa2_status check(const sa2_tensor_map *map, const sa2_tensor_list *list, bool whole,
+                        sa2_error *err)
 {
     sa2_status st = SA2_OK;
     bool *listed = calloc((size_t)map->n + 1, sizeof *listed);
@@ -410,6 +426,8 @@ sa2_status sa2_tensor_map_check(const sa2_tensor_map *map, const sa2_tensor_list
         const map_slot *slot = find_slot(map, item->name);
         if (slot != NULL)
             listed[slot - map->slots] = true;
+        else if (!whole)
+            continue;
         sa2_status judged = judge(slot, item->name, item->shape.ndim, item->shape.shape, err);
         if (judged != SA2_OK)
             st = judged;
@@ -419,4 +437,16 @@ sa2_status sa2_tensor_map_check(const sa2_tensor_map *map, const sa2_tensor_list
             st = report_stranger(&map->slots[i], err);
     free(listed);
     return st;
+}
+
+sa2_status sa2_tensor_map_check(const sa2_tensor_map *map, const sa2_tensor_list *list,
+                                sa2_error *err)
+{
+    return check(map, list, true, err);
+}
+
+sa2_status sa2_tensor_map_check_present(const sa2_tensor_map *map, const sa2_tensor_list *list,
+                                        sa2_error *err)
+{
+    return check(map, list, false, err);
 }

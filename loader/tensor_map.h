@@ -93,6 +93,13 @@ void sa2_tensor_map_mark_used(sa2_tensor_map *map, const char *name);
 sa2_status sa2_tensor_map_check(const sa2_tensor_map *map, const sa2_tensor_list *list,
                                 sa2_error *err);
 
+/* The same without the missing ones: of a map that a reader could fill in part only. */
+sa2_status sa2_tensor_map_check_present(const sa2_tensor_map *map, const sa2_tensor_list *list,
+                                        sa2_error *err);
+
+/* A line for every tensor that has NaN or infinity among its values. Reads them all. */
+sa2_status sa2_tensor_map_check_values(sa2_tensor_map *map, sa2_error *err);
+
 /* ---- filling: what a reader uses ---- */
 
 sa2_status sa2_tensor_map_create(sa2_tensor_map **map, sa2_error *err);

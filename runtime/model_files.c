@@ -15,14 +15,18 @@ static void note(sa2_error *report, sa2_status *first, sa2_status st, const sa2_
         *first = st;
 }
 
-static sa2_status judge_tensors(sa2_model_files *files, sa2_error *err)
+/* whole: all shards could be read; what is missing then is missing. */
+static sa2_status judge_tensors(sa2_model_files *files, bool whole, sa2_error *err)
 {
     sa2_tensor_list list = {0};
-    sa2_status st = sa2_model_config_complete(&files->config, files->map, err);
+    sa2_status st = sa2_model_config_complete(&files->config, files->map, whole ? err : NULL);
+    if (st != SA2_OK && !whole)
+        return SA2_OK; /* the tensors that tell the sizes may be in what could not be read */
     if (st == SA2_OK)
         st = sa2_expected_tensors(&list, &files->config, err);
     if (st == SA2_OK)
-        st = sa2_tensor_map_check(files->map, &list, err);
+        st = whole ? sa2_tensor_map_check(files->map, &list, err)
+                   : sa2_tensor_map_check_present(files->map, &list, err);
     sa2_tensor_list_destroy(&list);
     return st;
 }
@@ -34,12 +38,17 @@ static sa2_status read_folder(sa2_model_files *files, const char *folder, sa2_er
     sa2_status st = SA2_OK;
     char path[4096];
     snprintf(path, sizeof path, "%s/config.json", folder);
-    note(report, &st, sa2_model_config_read(&files->config, path, &found), &found);
+    sa2_status config = sa2_model_config_read(&files->config, path, &found);
+    note(report, &st, config, &found);
     found = (sa2_error){0};
-    note(report, &st, sa2_safetensors_open(&files->map, folder, &found), &found);
+    sa2_status shards = sa2_safetensors_open_partly(&files->map, folder, &found);
+    note(report, &st, shards, &found);
     found = (sa2_error){0};
-    if (st == SA2_OK)
-        note(report, &st, judge_tensors(files, &found), &found);
+    if (config == SA2_OK && files->map != NULL)
+        note(report, &st, judge_tensors(files, shards == SA2_OK, &found), &found);
+    found = (sa2_error){0};
+    if (st != SA2_OK && files->map != NULL) /* else they are judged as they are loaded */
+        note(report, &st, sa2_tensor_map_check_values(files->map, &found), &found);
     found = (sa2_error){0};
     note(report, &st, sa2_vocabulary_open(&files->vocabulary, folder, &found), &found);
     return st;
@@ -61,7 +70,7 @@ static sa2_status read_pack(sa2_model_files *files, const char *path, sa2_error 
     if (st == SA2_OK)
         st = sa2_pack_map_open(&files->map, pack, SA2_PACK_MODEL, report);
     if (st == SA2_OK)
-        st = judge_tensors(files, report);
+        st = judge_tensors(files, true, report);
     if (pack != NULL)
         note(report, &st, sa2_vocabulary_open_pack(&files->vocabulary, pack, &found), &found);
     sa2_pack_close(pack);

@@ -14,7 +14,9 @@ typedef struct sa2_model_files {
 } sa2_model_files;
 
 /* Fills *files, empty again after a failure. One report names everything: keys of config.json, missing or cut
- * shards, missing, extra and mis-shaped tensors, mistakes of the tokenizer files, ids without a row. Of a native file's blocks only configuration and tokenizer are checked. */
+ * shards, missing, extra and mis-shaped tensors, mistakes of the tokenizer files, ids without a row. When anything is
+ * wrong with a folder its values are read too, and NaN among them reported; else that is left to loading. Of a native
+ * file's blocks only configuration and tokenizer are checked. */
 sa2_status sa2_model_files_open(sa2_model_files *files, const char *path, sa2_error *err);
 void sa2_model_files_close(sa2_model_files *files); /* zeroed is fine */
 

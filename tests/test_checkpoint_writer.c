@@ -1,5 +1,5 @@
 /* Synthetic checkpoints: what is written is read back bit for bit, and a broken one is told apart. */
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -26,6 +26,7 @@
 #include "loader/token2wav_tensors.h"
 #include "loader/token2wav_writer.h"
 #include "loader/torch_zip.h"
+#include "runtime/model_files.h"
 #include "tests/support/test_files.h"
 
 /* A preset that is small enough for a test to write many times. */
@@ -456,6 +457,71 @@ static void cut_missing_and_doubled_shards_are_one_report(void **state)
     test_folder_remove(folder);
 }
 
+/* Overwrites `from` in the header of a shard with `to`, of the same length. */
+static void edit_shard(const char *path, const char *from, const char *to)
+{
+    size_t n;
+    char *bytes = test_read_file(path, &n);
+    char *found = memmem(bytes, n, from, strlen(from));
+    assert_non_null(found);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(found, to, strlen(to));
+    test_write_file(path, bytes, n);
+    free(bytes);
+}
+
+static void all_that_is_wrong_with_a_folder_is_one_report(void **state)
+{
+    (void)state;
+    char folder[256], path[512];
+    static const unsigned char nan[2] = {0xc0, 0x7f};
+    sa2_preset preset = small_preset();
+    sa2_model_files files;
+    sa2_error err = {0};
+    test_folder_create(folder, sizeof folder);
+    write_checkpoint(folder, &preset, 1000000);
+    /* 1: a shape turned round, a name that 2 has; 2: cut by a byte; 3: gone; 4: NaN at its end. */
+    snprintf(path, sizeof path, "%s/model-00001-of-00005.safetensors", folder);
+    edit_shard(path, "[7680,64]", "[64,7680]");
+    edit_shard(path, "model.layers.0.self_attn.q_proj.weight",
+               "model.layers.0.self_attn.o_proj.weight");
+    snprintf(path, sizeof path, "%s/model-00002-of-00005.safetensors", folder);
+    size_t n;
+    char *bytes = test_read_file(path, &n);
+    test_write_file(path, bytes, n - 1);
+    free(bytes);
+    snprintf(path, sizeof path, "%s/model-00003-of-00005.safetensors", folder);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/model-00004-of-00005.safetensors", folder);
+    overwrite(path, 2, nan, sizeof nan);
+    snprintf(path, sizeof path, "%s/vocab.json", folder);
+    test_write_file(path, "{", 1);
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    assert_int_equal(unlink(path), 0);
+
+    assert_int_equal(sa2_model_files_open(&files, folder, &err), SA2_ERR_FORMAT);
+    static const char *const lines[] = {
+        "model.layers.0.self_attn.o_proj.weight: in model-00001-of-00005.safetensors and again in "
+        "model-00002-of-00005.safetensors",
+        "model.norm.weight: ends at byte 107264 of the data, model-00002-of-00005.safetensors has "
+        "107263 (cut short?)",
+        "model-00003-of-00005.safetensors: No such file or directory",
+        "model.embed_tokens.weight: [7680, 64] expected, [64, 7680] in "
+        "model-00001-of-00005.safetensors",
+        "encoder.blocks.1.attn_ln.bias: NaN or infinity at element 127 in "
+        "model-00004-of-00005.safetensors",
+        "vocab.json: line 1:",
+    };
+    const char *at = err.message;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        at = strstr(at, lines[i]);
+        if (at == NULL)
+            fail_msg("\"%s\" expected next in\n%s", lines[i], err.message);
+    }
+    assert_null(files.map);
+    test_folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_reported_and_nothing_is_left),
         cmocka_unit_test(missing_misshaped_and_nan_tensors_are_one_report),
         cmocka_unit_test(cut_missing_and_doubled_shards_are_one_report),
+        cmocka_unit_test(all_that_is_wrong_with_a_folder_is_one_report),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
