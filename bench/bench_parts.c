@@ -1,5 +1,6 @@
 #include "bench/bench_parts.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,6 +151,7 @@ static void bench_tokenizer(settings *s)
     sa2_status st = w.text != NULL ? sa2_encoder_create(&w.encoder, s->model.tokenizer, &s->err)
                                    : sa2_fail(&s->err, SA2_ERR_NOMEM, "bench: no memory");
     if (st == SA2_OK) {
+        assert(w.text != NULL);
         for (int i = 0; i < REPEATS; i++)
             memcpy(w.text + (size_t)i * (sizeof line - 1), line, sizeof line - 1);
         sa2_timing t = sa2_bench_time(&s->bench, run_words, &w);

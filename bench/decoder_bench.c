@@ -25,7 +25,7 @@ static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int n, int n_pages
     sa2_kv_cache_view view = view_of(b, n_pages);
     size_t layer = sa2_arena_round((size_t)n_pages * sa2_kv_page_bytes(b->stream, &view));
     size_t logits = (size_t)n * (size_t)c->vocab * sizeof(float);
-    size_t lists = (size_t)(2 * rows + n) * sizeof(int32_t) + 16 * SA2_ARENA_ALIGN;
+    size_t lists = (size_t)(2 * rows + n) * sizeof(int32_t) + (size_t)16 * SA2_ARENA_ALIGN;
     sa2_status st = sa2_arena_create(&b->arena,
                                      (size_t)c->layers * layer + logits + lists +
                                          sa2_decoder_work_bytes(c, b->dtype, rows, n),
@@ -44,7 +44,7 @@ sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, 
     int max_pages = (context + rows + PAGE - 1) / PAGE, all = n * rows;
     *b = (sa2_decoder_bench){.model = model, .dtype = dtype};
     b->kv = calloc((size_t)c->layers, sizeof *b->kv);
-    b->block_table = calloc((size_t)(n * max_pages), sizeof(int32_t));
+    b->block_table = calloc((size_t)n * (size_t)max_pages, sizeof(int32_t));
     b->offsets = calloc((size_t)n + 1, sizeof(int32_t));
     b->first = calloc((size_t)n, sizeof(int32_t));
     if (b->kv == NULL || b->block_table == NULL || b->offsets == NULL || b->first == NULL)

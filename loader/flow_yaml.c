@@ -1,5 +1,6 @@
 #include "loader/flow_yaml.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -270,6 +271,7 @@ static sa2_status on_event(yaml_walk *w, const yaml_event_t *event)
         return on_start(w, event, true, (const char *)event->data.sequence_start.tag);
     case YAML_MAPPING_END_EVENT:
     case YAML_SEQUENCE_END_EVENT:
+        assert(w->depth > 0); /* libyaml gives an end only after its start */
         w->depth--;
         end_value(w);
         return SA2_OK;

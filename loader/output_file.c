@@ -1,6 +1,7 @@
 #define _DEFAULT_SOURCE /* flock */
 #include "loader/output_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -94,6 +95,7 @@ sa2_status sa2_output_file_write(sa2_output_file *file, const void *data, size_t
                                  sa2_error *err)
 {
     const char *from = data;
+    assert(file != NULL);
     while (bytes > 0) {
         ssize_t n = write(file->fd, from, bytes);
         if (n < 0 && errno == EINTR)
@@ -144,6 +146,7 @@ static void sync_folder(const char *path)
 
 sa2_status sa2_output_file_commit(sa2_output_file *file, sa2_error *err)
 {
+    assert(file != NULL);
     if (fsync(file->fd) != 0 && errno != EINVAL) /* EINVAL: a file system that has no such thing */
         return fail_with_errno(file, err);
     int closed = close(file->fd);

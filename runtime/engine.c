@@ -1,5 +1,6 @@
 #include "runtime/engine.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "runtime/serving/engine_internal.h"
@@ -126,6 +127,7 @@ sa2_status sa2_engine_create_from_model(sa2_engine **engine, const sa2_model *mo
     sa2_status st = allocate(engine, options, err);
     if (st != SA2_OK)
         return st;
+    assert(*engine != NULL);
     (*engine)->model = model;
     (*engine)->speaker.token2wav = token2wav;
     st = plan_engine(*engine, model, err);
@@ -163,6 +165,7 @@ sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
     if (st != SA2_OK)
         return st;
     sa2_engine *e = *engine;
+    assert(e != NULL);
     sa2_backend_options device = {
         .device = e->options.device, .isa = e->options.isa, .n_threads = e->options.n_threads};
     sa2_model_options loading = {.measured = plan_engine, .progress = show_progress, .context = e};

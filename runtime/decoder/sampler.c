@@ -19,7 +19,7 @@ static const float COLDEST = 0.01f; /* of mode vllm, where nothing is greedy: _M
 
 static size_t seen_words(int n_tokens)
 {
-    return (size_t)(n_tokens / WORD + (n_tokens % WORD != 0));
+    return (size_t)n_tokens / WORD + (n_tokens % WORD != 0);
 }
 
 size_t sa2_sampler_bytes(int n_tokens)

@@ -54,7 +54,7 @@ static void lay_stops(layout *l, sa2_job *job, const sa2_job_draft *d)
     const sa2_special *special = d->setting->prompt.special;
     int n_own = special != NULL && !request->ignore_eos ? SA2_N_STOP_IDS : 0;
     int n_asked = (int)request->n_stop_ids + request->sampling.stop.n;
-    int32_t *ids = take(l, (size_t)(n_own + n_asked), sizeof *ids);
+    int32_t *ids = take(l, (size_t)n_own + (size_t)n_asked, sizeof *ids);
     if (ids != NULL) {
         if (n_own > 0)
             memcpy(ids, special->stop_ids, sizeof special->stop_ids);

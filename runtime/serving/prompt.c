@@ -1,5 +1,6 @@
 #include "runtime/serving/prompt.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,8 @@ static sa2_status place_chunk(sa2_prompt *prompt, const sa2_special *special, si
                         "position %zu, found %zu <audio_patch>",
                         chunk, sounds->patches[chunk], start, end - first);
     size_t audio = 0;
+    assert(sounds->first_chunk !=
+           NULL); /* without sounds there are no chunks, and chunk is none of them */
     while (sounds->first_chunk[audio + 1] <= chunk)
         audio++;
     prompt->slots[prompt->n_slots++] =

@@ -1,5 +1,6 @@
 #include "runtime/token2wav/flow_dit.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "runtime/token2wav/flow_dit_cache.h"
@@ -235,6 +236,7 @@ static void run_attention(const block_run *run)
                                                .queries = {l->n, l->offsets},
                                                .keys = {l->n, l->segment_offsets},
                                                .scale = 1.0f / sqrtf((float)c->dit_head_dim)});
+    assert(l->n_kept == 0 || run->cache != NULL);
     if (l->n_kept > 0) /* after attention: it may still have seen what is overwritten */
         sa2_copy_rows(run->s, sa2_flow_dit_kv(run->cache, run->index), l->kept_to.on_device, kv,
                       l->kept_from.on_device);

@@ -109,7 +109,7 @@ static activations take_activations(sa2_flow_taking *t, const sa2_flow_config *c
                                     int64_t tokens, int n)
 {
     int64_t width = c->width, seen = tokens + (int64_t)n * c->lookahead, up = tokens * c->up_stride;
-    int64_t history = sa2_larger(SA2_FLOW_BEHIND_ROWS, 2 * (size_t)c->up_stride);
+    int64_t history = (int64_t)sa2_larger(SA2_FLOW_BEHIND_ROWS, 2 * (size_t)c->up_stride);
     return (activations){
         .ids_embedded = sa2_work_take(&t->work, dtype, seen, width),
         .seen = sa2_work_take(&t->work, SA2_F32, seen, width),

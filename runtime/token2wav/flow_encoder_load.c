@@ -1,4 +1,5 @@
 /* flow_encoder_load.c - weights and caches of flow_encoder.h. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,7 @@ static void load_positions(sa2_flow_encoder *e, sa2_weights *w)
         sa2_matrix linear =
             sa2_weights_matrix(w, c->width, c->width, "%sself_attn.linear_pos.weight", prefix);
         if (sa2_weights_computes(w)) {
+            assert(e->layers != NULL);
             sa2_tensor table = e->layers[i].positions;
             int64_t skip = (encodings.shape[0] - table.shape[0]) / 2;
             sa2_linear(w->stream,

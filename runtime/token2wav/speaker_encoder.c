@@ -1,5 +1,6 @@
 #include "runtime/token2wav/speaker_encoder.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "kernels/backend.h"
@@ -262,7 +263,7 @@ static sa2_status judge_frames(const sa2_speaker_encoder *e, int64_t frames, sa2
                         (long long)frames, SA2_SPEAKER_LEAST_FRAMES);
     if (rows_of(frames) > e->segments.shape[0])
         return sa2_fail(err, SA2_ERR_LIMIT, "speaker encoder: %lld frames, up to %lld are possible",
-                        (long long)frames, (long long)(TDNN_STRIDE * e->segments.shape[0]));
+                        (long long)frames, (long long)TDNN_STRIDE * e->segments.shape[0]);
     return SA2_OK;
 }
 
@@ -307,6 +308,7 @@ sa2_status sa2_speaker_encoder_layer_forward(sa2_stream *s, const sa2_speaker_en
                                              int layer, sa2_partial_rule partial, sa2_arena *arena,
                                              sa2_tensor y, sa2_tensor x, sa2_error *err)
 {
+    assert(block >= 0 && block < SA2_SPEAKER_BLOCKS);
     size_t mark = sa2_arena_mark(arena);
     sa2_work work = {.arena = arena};
     activations a = take_activations(&work, &e->dims, 0, x.shape[0]);
