@@ -6,7 +6,7 @@ PACKAGES := gcc cmake ninja-build pkg-config libsndfile1-dev libjansson-dev libu
             libxxhash-dev libyaml-dev libcmocka-dev
 # libdnnl-dev, when it is there, gives `sa2 bench` another product to compare with.
 
-.PHONY: all demo test check-long setup build sanitize
+.PHONY: all demo test check-long tidy setup build sanitize
 all: build
 
 # Installs what is missing; asks for nothing when all is there.
@@ -37,3 +37,8 @@ test: setup
 # Fuzzing, 60 s a target (needs clang), and the slow cases.
 check-long: build
 	@tests/check_long.sh $(BUILD)
+
+# What .clang-tidy asks for, over all but the tests (needs clang-tidy); minutes.
+tidy: setup
+	@cmake -S . -B build-tidy -G Ninja -DCMAKE_C_COMPILER=clang >/dev/null
+	@git ls-files '*.c' ':!tests' | xargs -P $(JOBS) -n 4 clang-tidy -p build-tidy --quiet

@@ -168,7 +168,7 @@ static sa2_status make_voice(sa2_voice_encoder *e, sa2_voice *voice, const sa2_a
     const sa2_audio *const audio[] = {at_16k, at_16k, at_24k};
     sa2_voice_lengths n =
         sa2_voice_lengths_of(at_16k->n_samples, at_24k->n_samples, e->options.frames_per_token);
-    sa2_voice v;
+    sa2_voice v = {0};
     sa2_status st = sa2_voice_create(&v, (int)n.tokens, e->speaker.dims.embedding, (int)n.prompt,
                                      e->options.mel_bins, err);
     if (st != SA2_OK)
