@@ -8,6 +8,7 @@
 #include <sysexits.h>
 
 #include "bench/bench_model.h"
+#include "bench/bench_speech.h"
 #include "bench/ceilings.h"
 #include "bench/decoder_bench.h"
 #include "kernels/base/limits.h"
@@ -26,23 +27,15 @@ typedef struct settings {
     sa2_error err;
 } settings;
 
-/* A row of work that computes: its share is of oneDNN's product, or of the registers where that is not there. */
+/* A row of work that computes. */
 static void print_compute(settings *s, const char *name, sa2_timing t, double value,
                           const char *unit, double flops)
 {
-    bool bf16 = s->dtype == SA2_BF16;
-    double product = bf16 ? s->bench.bf16_product : s->bench.f32_product;
-    double registers = bf16 ? s->bench.bf16_flops : s->bench.f32_flops;
-    double ceiling = product > 0.0 ? product : registers;
-    sa2_bench_print(&s->bench,
-                    &(sa2_bench_row){.bench = "parts",
-                                     .name = name,
-                                     .value = value,
-                                     .unit = unit,
-                                     .timing = t,
-                                     .flops = flops,
-                                     .share = ceiling > 0.0 ? flops / t.p50 / ceiling : 0.0,
-                                     .ceiling = product > 0.0 ? "oneDNN product" : "registers"});
+    sa2_bench_row row = {
+        .bench = "parts", .name = name, .value = value, .unit = unit, .timing = t, .flops = flops};
+    double ceiling = sa2_bench_compute_ceiling(&s->bench, s->dtype == SA2_BF16, &row.ceiling);
+    row.share = ceiling > 0.0 ? flops / t.p50 / ceiling : 0.0;
+    sa2_bench_print(&s->bench, &row);
 }
 
 /* ---- front end: 25 s of 44.1 kHz to log-mel, on one thread ---- */
@@ -314,11 +307,29 @@ static void bench_decode(settings *s, int n)
     sa2_decoder_bench_close(&d.decoder);
 }
 
-static sa2_status run_all(settings *s, const sa2_bench_model_options *options)
+/* ---- all ---- */
+
+/* The language model takes long to make: not where no row of it is wanted. */
+static bool wants_language(sa2_bench *bench)
 {
-    sa2_status st = sa2_ceilings_measure(&s->bench, &s->err);
-    if (st == SA2_OK)
-        st = sa2_bench_model_open(&s->model, s->bench.backend, options, &s->err);
+    static const char *const rows[] = {"front_end/44.1kHz/1_thread",
+                                       "tokenizer/encode/1_thread",
+                                       "encoder/25s/1",
+                                       "encoder/25s/4",
+                                       "prefill/128",
+                                       "prefill/512",
+                                       "decode/1",
+                                       "decode/8",
+                                       "decode/32"};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (sa2_bench_wants(bench, rows[i]))
+            return true;
+    return false;
+}
+
+static sa2_status run_language(settings *s, const sa2_bench_model_options *options)
+{
+    sa2_status st = sa2_bench_model_open(&s->model, s->bench.backend, options, &s->err);
     if (st != SA2_OK)
         return st;
     bench_front_end(s);
@@ -332,6 +343,16 @@ static sa2_status run_all(settings *s, const sa2_bench_model_options *options)
     bench_decode(s, 32);
     sa2_model_close(&s->model);
     return s->status;
+}
+
+static sa2_status run_all(settings *s, const sa2_bench_model_options *options)
+{
+    sa2_status st = sa2_ceilings_measure(&s->bench, &s->err);
+    if (st == SA2_OK && wants_language(&s->bench))
+        st = run_language(s, options);
+    if (st == SA2_OK)
+        st = sa2_bench_voice(&s->bench, options->preset, &s->err);
+    return st == SA2_OK ? sa2_bench_speech(&s->bench, options->preset, &s->err) : st;
 }
 
 int sa2_bench_parts(int argc, char **argv)
@@ -365,9 +386,10 @@ int sa2_bench_parts(int argc, char **argv)
     const sa2_usage_text usage = {
         .name = "sa2 bench parts",
         .synopsis = "[OPTIONS]",
-        .summary = "Times front end, tokenizer, encoder, prefill and decode steps at the release's "
-                   "shape, each beside\n"
-                   "the ceiling that binds it.",
+        .summary =
+            "Times front end, tokenizer, encoder, prefill and decode steps, and speech out, at "
+            "the release's\n"
+            "shape, each beside the ceiling that binds it.",
         .example = "  sa2 bench parts --layers 4 --filter decode",
         .groups = groups,
         .n_groups = 1,

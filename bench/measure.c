@@ -106,3 +106,26 @@ int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage)
         return EX_OK;
     return sa2_options_refuse(usage, "--filter: no case has \"%s\" in its name", bench->filter);
 }
+
+double sa2_bench_compute_ceiling(const sa2_bench *bench, bool bf16, const char **name)
+{
+    double product = bf16 ? bench->bf16_product : bench->f32_product;
+    *name = product > 0.0 ? "oneDNN product" : "registers";
+    if (product > 0.0)
+        return product;
+    return bf16 ? bench->bf16_flops : bench->f32_flops;
+}
+
+void sa2_bench_print_speed(const sa2_bench *bench, const char *name, sa2_timing t, double seconds,
+                           double flops, bool bf16)
+{
+    sa2_bench_row row = {.bench = "parts",
+                         .name = name,
+                         .value = t.p50 / seconds,
+                         .unit = "RTF",
+                         .timing = t,
+                         .flops = flops};
+    double ceiling = sa2_bench_compute_ceiling(bench, bf16, &row.ceiling);
+    row.share = ceiling > 0.0 ? flops / t.p50 / ceiling : 0.0;
+    sa2_bench_print(bench, &row);
+}

@@ -58,4 +58,11 @@ int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage);
 
 void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *row);
 
+/* The ceiling of what computes, operations a second: oneDNN's product, or the registers where that is not there. */
+double sa2_bench_compute_ceiling(const sa2_bench *bench, bool bf16, const char **name);
+
+/* A row of `parts` that makes or reads `seconds` of sound: seconds of work for one of sound, the less the better. */
+void sa2_bench_print_speed(const sa2_bench *bench, const char *name, sa2_timing t, double seconds,
+                           double flops, bool bf16);
+
 #endif
