@@ -43,6 +43,15 @@ expect 64 "tiny or mini expected" "$sa2" make-checkpoint --preset huge "$work/x"
 expect 73 "" "$sa2" make-checkpoint /proc/nowhere
 expect 0 "hidden 512, 3 layers" "$sa2" info "$tiny"
 expect 0 '"layers": 3' "$sa2" info --json "$tiny"
+expect 0 "speaker vector of 192" "$sa2" info "$tiny"
+cp -r "$tiny" "$work/torn"
+rm "$work/torn/token2wav/campplus.onnx" "$work/torn/config.json"
+truncate -s 100000 "$work/torn/token2wav/hift.pt"
+expect 66 "config.json" "$sa2" info "$work/torn"
+for part in campplus.onnx "hift.pt: zip"; do
+    grep -q "$part" "$work/err" || { echo "FAILED: info says nothing of $part"; failed=1; }
+done
+rm -r "$work/torn"
 expect 66 "config.json" "$sa2" info "$work/none"
 expect 0 "instructions" "$sa2" doctor
 expect 0 "messages" "$sa2" doctor --limits

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/model_files.h"
+#include "runtime/token2wav/token2wav_check.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
 #include "tools/options.h"
@@ -30,6 +31,8 @@ typedef struct folder {
     sa2_model_files files;
     part_size parts[PARTS];
     bool bf16; /* all of it */
+    bool speaks;
+    sa2_token2wav_summary speech; /* of a release folder that speaks */
 } folder;
 
 static void count(folder *f)
@@ -83,6 +86,27 @@ static void print_native(const sa2_pack *pack)
     }
 }
 
+static void print_speech(const folder *f)
+{
+    const sa2_token2wav_dims *d = &f->speech.dims;
+    if (!f->speaks) {
+        printf("speech       none: the folder has no token2wav/\n");
+        return;
+    }
+    printf("flow         %d codes to %d mel bins, width %d; DiT of %d blocks, width %d, %d heads\n",
+           d->flow.vocab, d->flow.mel, d->flow.width, d->flow.dit_blocks, d->flow.dit_width,
+           d->flow.dit_heads);
+    printf("vocoder      %d channels\n", d->vocoder.channels);
+    printf("voice        tokenizer of %d blocks, width %d; speaker vector of %d\n",
+           d->speech_tokenizer.blocks, d->speech_tokenizer.width, d->speaker.embedding);
+    for (int file = 0; file < SA2_TOKEN2WAV_FILES; file++) {
+        const sa2_token2wav_size *size = &f->speech.sizes[file];
+        printf("%-30s %4" PRId64 " tensors, %11" PRId64 " parameters, %6.3f GB\n",
+               sa2_token2wav_file_name((sa2_token2wav_file)file), size->tensors, size->parameters,
+               (double)size->bytes * 1e-9);
+    }
+}
+
 static void print_text(const folder *f)
 {
     const sa2_pack *pack = sa2_tensor_map_pack(f->files.map);
@@ -113,6 +137,25 @@ static void print_text(const folder *f)
            parameters, (double)bytes * 1e-9, f->bf16 ? ", bf16" : "");
     if (pack != NULL)
         print_native(pack);
+    else
+        print_speech(f);
+}
+
+static json_t *speech_json(const folder *f)
+{
+    const sa2_token2wav_dims *d = &f->speech.dims;
+    json_t *files = json_object();
+    for (int file = 0; file < SA2_TOKEN2WAV_FILES; file++) {
+        const sa2_token2wav_size *size = &f->speech.sizes[file];
+        json_object_set_new(files, sa2_token2wav_file_name((sa2_token2wav_file)file),
+                            json_pack("{s:I, s:I, s:I}", "tensors", (json_int_t)size->tensors,
+                                      "parameters", (json_int_t)size->parameters, "bytes",
+                                      (json_int_t)size->bytes));
+    }
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "codes", d->flow.vocab, "mel_bins",
+                     d->flow.mel, "flow_width", d->flow.width, "dit_blocks", d->flow.dit_blocks,
+                     "dit_width", d->flow.dit_width, "speaker", d->speaker.embedding, "files",
+                     files);
 }
 
 static json_t *native_json(const sa2_pack *pack)
@@ -155,6 +198,8 @@ static void print_json(const folder *f)
         f->files.config.adaptor.stride, "inner", f->files.config.adaptor.inner, "parts", parts);
     if (sa2_tensor_map_pack(f->files.map) != NULL)
         json_object_set_new(o, "native", native_json(sa2_tensor_map_pack(f->files.map)));
+    else if (f->speaks)
+        json_object_set_new(o, "speech", speech_json(f));
     json_dumpf(o, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(o);
@@ -179,6 +224,24 @@ static sa2_status verify(const sa2_pack *pack, sa2_error *err)
     if (st != SA2_OK)
         *err = found;
     return st;
+}
+
+/* The speaking half of a release folder. A native file was checked when it was made. */
+static sa2_status look_at_speech(folder *f, sa2_error *err)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/token2wav", f->path);
+    f->speaks = n < (int)sizeof path && access(path, F_OK) == 0;
+    return f->speaks ? sa2_token2wav_check(&f->speech, path, err) : SA2_OK;
+}
+
+/* Everything that is wrong with a model, of both halves. */
+static sa2_status open_folder(folder *f, sa2_error *err)
+{
+    sa2_error part = {0};
+    sa2_status st = sa2_model_files_open(&f->files, f->path, err);
+    sa2_status found = look_at_speech(f, &part);
+    return found == SA2_OK ? st : sa2_fail_merge(err, st == SA2_OK ? found : st, &part);
 }
 
 int sa2_command_info(int argc, char **argv)
@@ -207,7 +270,7 @@ int sa2_command_info(int argc, char **argv)
         return sa2_options_refuse(&usage, "one model expected, %d given", n);
     folder f = {.path = argv[0]};
     sa2_error err = {0};
-    sa2_status st = sa2_model_files_open(&f.files, f.path, &err);
+    sa2_status st = open_folder(&f, &err);
     if (st == SA2_OK && verified && sa2_tensor_map_pack(f.files.map) != NULL)
         st = verify(sa2_tensor_map_pack(f.files.map), &err);
     if (st == SA2_OK) {
