@@ -7,6 +7,10 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/floats.h"
 
+#include <limits.h>
+
+enum { PAIRS_A_THREAD = 4 }; /* that make a task each: one thread reads all keys of a head */
+
 typedef struct attention {
     sa2_cpu *cpu;
     const sa2_tile_kernels *kernels;
@@ -14,6 +18,7 @@ typedef struct attention {
     int heads, d;
     bool packs;
     int first, end; /* the pairs in hand; pair p is head p % heads of sequence p / heads */
+    int tiles_a_task;
 } attention;
 
 static sa2_key_run run_in_segments(const sa2_key_source *source, int64_t first, int n)
@@ -150,28 +155,38 @@ static void run_tile(const attention *op, int pair, int t, float *room)
     op->kernels->write(&tile, whole);
 }
 
+static int tasks_of(const attention *op, int pair)
+{
+    return (tiles_of(op, pair) - 1) / op->tiles_a_task + 1;
+}
+
 /* Tiles of one pair are neighbours, so that a thread finds its keys in the cache. */
 static void run_task(void *context, int task, int thread)
 {
     const attention *op = context;
     for (int pair = op->first;;) {
-        int tiles = tiles_of(op, pair), left = op->heads - pair % op->heads;
-        if (task < tiles * left) {
-            run_tile(op, pair + task / tiles, task % tiles, sa2_cpu_thread_space(op->cpu, thread));
+        int tasks = tasks_of(op, pair), left = op->heads - pair % op->heads;
+        if (task < tasks * left) {
+            int first = task % tasks * op->tiles_a_task, tiles = tiles_of(op, pair);
+            int end = tiles - first < op->tiles_a_task ? tiles : first + op->tiles_a_task;
+            for (int t = first; t < end; t++)
+                run_tile(op, pair + task / tasks, t, sa2_cpu_thread_space(op->cpu, thread));
             return;
         }
-        task -= tiles * left;
+        task -= tasks * left;
         pair += left;
     }
 }
 
 static void run_pairs(attention *op)
 {
-    int tasks = 0;
+    int tasks = 0, n = op->end - op->first;
+    bool whole = n >= PAIRS_A_THREAD * sa2_threads_count(op->cpu->threads);
+    op->tiles_a_task = whole ? INT_MAX : 1;
     for (int pair = op->first; pair < op->end; pair++)
-        tasks += tiles_of(op, pair);
+        tasks += tasks_of(op, pair);
     if (op->packs)
-        sa2_threads_run(op->cpu->threads, op->end - op->first, pack, op);
+        sa2_threads_run(op->cpu->threads, n, pack, op);
     sa2_threads_run(op->cpu->threads, tasks, run_task, op);
 }
 

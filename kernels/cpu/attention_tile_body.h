@@ -37,6 +37,34 @@ typedef struct tile_numbers {
     int64_t row, step;
 } tile_numbers;
 
+/* Keys that are wanted soon. */
+typedef struct tile_keys {
+    const sa2_attention_tile *tile;
+    int64_t first, end;
+} tile_keys;
+
+/* Asks for the next few of them. Rows of a head lie in pages of their own, where the processor does not see them
+ * coming; and a few at a time, as more would wait for each other. */
+static void tile_fetch(tile_keys *keys)
+{
+    enum {
+        AT_A_TIME = TILE_ROWS / 2,
+        LINE = 64
+    }; /* two products of a step ask for all of the next */
+    const sa2_attention_tile *tile = keys->tile;
+    int64_t left = keys->end - keys->first, bytes = (int64_t)sa2_dtype_bytes(tile->dtype);
+    if (left <= 0)
+        return;
+    sa2_key_run run =
+        tile->keys->run(tile->keys, keys->first, left < AT_A_TIME ? (int)left : AT_A_TIME);
+    keys->first += run.n;
+    for (int r = 0; run.unit == 0 && r < run.n; r++)
+        for (int64_t at = 0; at < tile->d * bytes; at += LINE) {
+            __builtin_prefetch(run.k + r * run.k_stride * bytes + at, 0, 2);
+            __builtin_prefetch(run.v + r * run.v_stride * bytes + at, 0, 2);
+        }
+}
+
 /* c [rows, 32] += a [rows, n] b [n, 32] in `vectors` vectors of columns. */
 static inline __attribute__((always_inline)) void
 tile_product_block(float *c, tile_numbers a, const float *b, int n, int rows, int vectors)
@@ -60,33 +88,45 @@ tile_product_block(float *c, tile_numbers a, const float *b, int n, int rows, in
             v_store(c + r * TILE_COLUMNS + v * VF_WIDTH, sum[r][v]);
 }
 
-static inline __attribute__((always_inline)) void
-tile_product_columns(float *c, tile_numbers a, const float *b, int n, int rows, int vectors)
+static inline __attribute__((always_inline)) void tile_product_columns(float *c, tile_numbers a,
+                                                                       const float *b, int n,
+                                                                       int rows, int vectors,
+                                                                       tile_keys *next)
 {
     int r = 0;
-    for (; r + TILE_ROWS <= rows; r += TILE_ROWS, a.data += TILE_ROWS * a.row)
+    for (; r + TILE_ROWS <= rows; r += TILE_ROWS, a.data += TILE_ROWS * a.row) {
+        tile_fetch(next);
         tile_product_block(c + r * TILE_COLUMNS, a, b, n, TILE_ROWS, vectors);
+    }
     for (; r + 2 <= rows; r += 2, a.data += 2 * a.row)
         tile_product_block(c + r * TILE_COLUMNS, a, b, n, 2, vectors);
     if (r < rows)
         tile_product_block(c + r * TILE_COLUMNS, a, b, n, 1, vectors);
 }
 
-static void tile_product(float *c, tile_numbers a, const float *b, int n, int rows, int vectors)
+static void tile_product(float *c, tile_numbers a, const float *b, int n, int rows, int vectors,
+                         tile_keys *next)
 {
     int v = 0;
     for (; v + 2 <= vectors; v += 2)
-        tile_product_columns(c + v * VF_WIDTH, a, b + v * VF_WIDTH, n, rows, 2);
+        tile_product_columns(c + v * VF_WIDTH, a, b + v * VF_WIDTH, n, rows, 2, next);
     if (v < vectors)
-        tile_product_columns(c + v * VF_WIDTH, a, b + v * VF_WIDTH, n, rows, 1);
+        tile_product_columns(c + v * VF_WIDTH, a, b + v * VF_WIDTH, n, rows, 1, next);
 }
 
-/* n elements from each of `rows` rows as f32, in place or in `room` [rows, n]. */
+/* n elements from each of `rows` rows as f32, in place or in `room` [rows, n]: rows of a head lie whole pages apart
+ * and would drive each other out of the L1 cache. */
 static tile_numbers tile_read(sa2_dtype dtype, const void *x, int64_t row, int64_t rows, int64_t n,
                               float *room)
 {
-    if (dtype == SA2_F32)
+    enum { CROWDED = 128 };
+    if (dtype == SA2_F32 && row % CROWDED != 0)
         return (tile_numbers){.data = x, .row = row, .step = 1};
+    if (dtype == SA2_F32) {
+        for (int64_t r = 0; r < rows; r++)
+            memcpy(room + r * n, (const float *)x + r * row, (size_t)n * sizeof *room);
+        return (tile_numbers){.data = room, .row = n, .step = 1};
+    }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < n; i += VF_WIDTH) {
             int rest = n - i < VF_WIDTH ? (int)(n - i) : VF_WIDTH;
@@ -97,19 +137,19 @@ static tile_numbers tile_read(sa2_dtype dtype, const void *x, int64_t row, int64
 
 /* out [d, 32] += values of a run times p [n, 32]. */
 static void tile_add_values(float *out, sa2_dtype dtype, sa2_key_run run, int d, const float *p,
-                            int vectors, float *room)
+                            int vectors, float *room, tile_keys *next)
 {
     if (run.unit == 0) {
         tile_numbers v = tile_read(dtype, run.v, run.v_stride, run.n, d, room);
         v = (tile_numbers){.data = v.data, .row = 1, .step = v.row};
-        tile_product(out, v, p, run.n, d, vectors);
+        tile_product(out, v, p, run.n, d, vectors, next);
         return;
     }
     for (int i = 0; i < run.n; i += run.unit) {
         int n = run.n - i < run.unit ? run.n - i : run.unit;
         const char *at = run.v + i / run.unit * run.v_stride * (int64_t)sa2_dtype_bytes(dtype);
         tile_numbers v = tile_read(dtype, at, run.unit, d, n, room);
-        tile_product(out, v, p + i * TILE_COLUMNS, n, d, vectors);
+        tile_product(out, v, p + i * TILE_COLUMNS, n, d, vectors, next);
     }
 }
 
@@ -121,6 +161,7 @@ typedef struct tile_state {
     float *scores;       /* [TILE_STEP, 32] */
     float *distances;    /* [TILE_DISTANCES, 32] */
     float *room;         /* of conversions */
+    tile_keys next;      /* of the next step */
     sa2_partial out;
 } tile_state;
 
@@ -148,7 +189,7 @@ static void tile_add_distances(tile_state *state, int64_t j, int n)
         (const char *)tile->r + (tile->place - j - (n - 1)) * tile->r_stride * bytes;
     tile_numbers r = tile_read(tile->dtype, first, tile->r_stride, rows, tile->d, state->room);
     memset(state->distances, 0, (size_t)rows * TILE_COLUMNS * sizeof(float));
-    tile_product(state->distances, r, state->relative, tile->d, rows, state->vectors);
+    tile_product(state->distances, r, state->relative, tile->d, rows, state->vectors, &state->next);
     for (int i = 0; i < n; i++)
         for (int c = 0; c < tile->n; c++)
             state->scores[i * TILE_COLUMNS + c] +=
@@ -203,7 +244,8 @@ static void tile_step(tile_state *state, int64_t j, int n)
     for (int i = 0; i < n;) {
         sa2_key_run run = tile->keys->run(tile->keys, j + i, n - i);
         tile_numbers k = tile_read(tile->dtype, run.k, run.k_stride, run.n, tile->d, state->room);
-        tile_product(state->scores + i * TILE_COLUMNS, k, state->q, tile->d, run.n, state->vectors);
+        tile_product(state->scores + i * TILE_COLUMNS, k, state->q, tile->d, run.n, state->vectors,
+                     &state->next);
         i += run.n;
     }
     if (tile->u != NULL)
@@ -213,7 +255,7 @@ static void tile_step(tile_state *state, int64_t j, int n)
     for (int i = 0; i < n;) {
         sa2_key_run run = tile->keys->run(tile->keys, j + i, n - i);
         tile_add_values(state->out.o, tile->dtype, run, tile->d, state->scores + i * TILE_COLUMNS,
-                        state->vectors, state->room);
+                        state->vectors, state->room, &state->next);
         i += run.n;
     }
 }
@@ -238,8 +280,10 @@ static void tile_range(const sa2_attention_tile *tile, int64_t first, int64_t en
         out.sum[c] = 0.0f;
     }
     memset(out.o, 0, (size_t)turned * sizeof(float));
-    for (int64_t j = first; j < end; j += TILE_STEP)
+    for (int64_t j = first; j < end; j += TILE_STEP) {
+        state.next = (tile_keys){tile, j + TILE_STEP, end};
         tile_step(&state, j, end - j < TILE_STEP ? (int)(end - j) : TILE_STEP);
+    }
 }
 
 static void tile_join(sa2_partial into, sa2_partial from, int d, int n)
