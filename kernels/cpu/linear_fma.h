@@ -27,12 +27,14 @@ static inline __attribute__((always_inline)) void strip_f32(const strip *t, cons
 {
     strip_sums sum;
     load_sums(sum, t, rows, blocks);
+    const char *ahead = t->ahead;
     for (int64_t tap = piece->tap; tap < piece->tap + piece->n_taps; tap++) {
         const char *at =
             t->w + (size_t)((tap * t->tap_cols + piece->col) * SA2_BLOCK) * sizeof(float);
         int64_t k = tap * t->tap_step + piece->col, end = k + piece->n_cols;
 #pragma GCC unroll 4
-        for (; k < end; k++, at += SA2_BLOCK * sizeof(float)) {
+        for (; k < end; k++, at += SA2_BLOCK * sizeof(float), ahead += t->ahead_bytes) {
+            __builtin_prefetch(ahead, 0, 2);
             vf w[STRIP_BLOCKS * BLOCK_VECTORS];
 #pragma GCC unroll 8
             for (int j = 0; j < blocks * BLOCK_VECTORS; j++)

@@ -14,8 +14,10 @@ enum {
     BLOCK_VECTORS = SA2_BLOCK / VF_WIDTH,
     GROUP_BLOCKS = 4,
     GROUP_COLS = GROUP_BLOCKS * SA2_BLOCK,
-    CHUNK_ROWS = 96,  /* their sums are 24 KB */
-    PIECE_COLS = 2048 /* of a group in f32: 512 KB */
+    CHUNK_ROWS = 96,                         /* their sums are 24 KB */
+    PIECE_COLS = 2048,                       /* of a group in f32: 512 KB */
+    BLOCK_BYTES = SA2_BLOCK * sizeof(float), /* of a column */
+    AHEAD_BYTES = BLOCK_BYTES / 2,
 };
 
 /* Columns [col, col + n_cols) of taps [tap, tap + n_taps). */
@@ -28,8 +30,10 @@ typedef struct strip {
     int64_t tap_cols, tap_step; /* of x */
     const char *w;              /* first block */
     int64_t block_bytes;
-    float *sums; /* [rows, GROUP_COLS] */
-    bool first;  /* sums begin at 0 */
+    float *sums;         /* [rows, GROUP_COLS] */
+    bool first;          /* sums begin at 0 */
+    const char *ahead;   /* of the matrix: fetched while this is multiplied, */
+    int64_t ahead_bytes; /* so many a column; 0: nothing is */
 } strip;
 
 typedef vf strip_sums[STRIP_ROWS][STRIP_BLOCKS * BLOCK_VECTORS];
@@ -99,9 +103,22 @@ static inline bool next_piece(const strip_rows *x, k_piece *piece)
     return left > 0;
 }
 
+/* Strip number i of several fetches its part of the piece that the group at `next` begins with: half a block. */
+static inline void look_ahead(strip *t, const char *next, int64_t piece_bytes, int i)
+{
+    enum { STRIPS_A_BLOCK = BLOCK_BYTES / AHEAD_BYTES };
+    t->ahead_bytes = 0;
+    t->ahead = t->w;
+    if (next == NULL || i >= GROUP_BLOCKS * STRIPS_A_BLOCK)
+        return;
+    t->ahead_bytes = AHEAD_BYTES;
+    t->ahead = next + i / STRIPS_A_BLOCK * t->block_bytes +
+               i % STRIPS_A_BLOCK * (piece_bytes / STRIPS_A_BLOCK);
+}
+
 /* Rows [row, row + n_rows) by n_blocks blocks, one piece of K, into sums. */
 static inline void sum_chunk(const strip_rows *x, strip t, const k_piece *piece, int64_t row,
-                             int n_rows, int n_blocks, strip_code code)
+                             int n_rows, int n_blocks, const char *next, strip_code code)
 {
     int n_strips = (n_rows + STRIP_ROWS - 1) / STRIP_ROWS;
     int span = x->panels == NULL ? sa2_span_find(x->p, row) : 0;
@@ -111,6 +128,7 @@ static inline void sum_chunk(const strip_rows *x, strip t, const k_piece *piece,
         for (int r = from; r < to; r++)
             here.x[r - from] = strip_row(x, row + r, &span);
         here.sums = t.sums + from * GROUP_COLS;
+        look_ahead(&here, next, piece->n_taps * piece->n_cols * BLOCK_BYTES, i);
         for (int b = 0; b < n_blocks; b += STRIP_BLOCKS) {
             code(&here, piece, to - from,
                  n_blocks - b < STRIP_BLOCKS ? n_blocks - b : STRIP_BLOCKS);
@@ -132,13 +150,18 @@ static inline void run_strips(const strip_rows *x, const sa2_product_part *part,
     for (int64_t b = 0; b < part->n_blocks; b += GROUP_BLOCKS) {
         int64_t block = part->block + b;
         int n_blocks = part->n_blocks - b < GROUP_BLOCKS ? (int)(part->n_blocks - b) : GROUP_BLOCKS;
+        int64_t next_block =
+            b + GROUP_BLOCKS < part->n_blocks ? block + GROUP_BLOCKS : part->next_block;
+        const char *next =
+            next_block > 0 ? (const char *)p->w->data + next_block * t.block_bytes : NULL;
         t.w = (const char *)p->w->data + block * t.block_bytes;
         for (int64_t c = 0; c < n_chunks; c++) {
             int64_t row = part->row + c * part->n_rows / n_chunks;
             int n_rows = (int)(part->row + (c + 1) * part->n_rows / n_chunks - row);
             t.first = true;
             for (k_piece piece = {0}; next_piece(x, &piece); t.first = false)
-                sum_chunk(x, t, &piece, row, n_rows, n_blocks, code);
+                sum_chunk(x, t, &piece, row, n_rows, n_blocks,
+                          c == n_chunks - 1 && t.first ? next : NULL, code);
             finish_rows(p, row, n_rows, block, n_blocks, space, GROUP_COLS);
         }
     }

@@ -68,10 +68,13 @@ static void run_part(void *context, int index, int thread)
     int64_t pair = col_part * pairs / c->col_parts;
     int64_t pair_end = (col_part + 1) * pairs / c->col_parts;
     row_end = row_end < c->n_rows ? row_end : c->n_rows;
+    int next_part = (index + sa2_threads_count(c->cpu->threads)) / c->row_parts;
     sa2_product_part part = {.row = c->row + row,
                              .n_rows = row_end - row,
                              .block = 2 * pair,
                              .n_blocks = 2 * (pair_end - pair)};
+    if (next_part > col_part && next_part < c->col_parts)
+        part.next_block = 2 * (next_part * pairs / c->col_parts);
     c->kernel->run(c->p, &part, c->cpu->packed, c->row, sa2_cpu_thread_space(c->cpu, thread));
 }
 

@@ -60,6 +60,7 @@ int sa2_span_find(const sa2_product *p, int64_t row);
 typedef struct sa2_product_part {
     int64_t row, n_rows;
     int64_t block, n_blocks; /* both even */
+    int64_t next_block;      /* likely to be this thread's next; 0: none is known */
 } sa2_product_part;
 
 enum { SA2_SUMS_SPACE = 64 << 10 };
