@@ -41,4 +41,4 @@ check-long: build
 # What .clang-tidy asks for, over all but the tests (needs clang-tidy); minutes.
 tidy: setup
 	@cmake -S . -B build-tidy -G Ninja -DCMAKE_C_COMPILER=clang >/dev/null
-	@git ls-files '*.c' ':!tests' | xargs -P $(JOBS) -n 4 clang-tidy -p build-tidy --quiet
+	@git ls-files '*.c' ':!tests' | xargs -P $(JOBS) -n 1 clang-tidy -p build-tidy --quiet

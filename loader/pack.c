@@ -106,7 +106,7 @@ static bool read_shape(const unsigned char *record, uint32_t ndim, int64_t *shap
     if (ndim < 1 || ndim > SA2_MAX_DIMS)
         return false;
     for (uint32_t i = 0; i < SA2_MAX_DIMS; i++) {
-        uint64_t n = sa2_le64(record + 8 * i);
+        uint64_t n = sa2_le64(record + (size_t)8 * i);
         if (i >= ndim ? n != 0 : n < 1 || n > most_elements / elements)
             return false;
         elements *= n > 0 ? n : 1;

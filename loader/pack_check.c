@@ -44,7 +44,8 @@ sa2_status sa2_pack_check(const sa2_pack *pack, const sa2_pack_block *block, int
 {
     enum { GRAIN = 4 };
     size_t n = (size_t)((block->bytes + SA2_PACK_HASH_PIECE - 1) / SA2_PACK_HASH_PIECE);
-    hash_job job = {.block = block, .hashes = malloc(n * sizeof(uint64_t))};
+    hash_job job = {.block = block};
+    job.hashes = malloc(n * sizeof(uint64_t)); /* NOLINT: bytes, as the file has them */
     if (job.hashes == NULL)
         return sa2_fail_also(err, SA2_ERR_NOMEM, "%s: %s: no memory to check it",
                              sa2_pack_path(pack), block->name);

@@ -83,7 +83,7 @@ sa2_status sa2_zip_writer_begin(sa2_zip_writer *zip, const char *name, sa2_error
     sa2_put_le16(header + 6, FLAGS);
     sa2_put_le16(header + 26, (uint16_t)length);
     sa2_put_le16(header + 28, (uint16_t)(EXTRA_BYTES + padding));
-    memcpy(header + LOCAL_BYTES, name, length);
+    memcpy(header + LOCAL_BYTES, name, length); /* NOLINT: a name in a zip has no 0 behind it */
     sa2_put_le16(header + LOCAL_BYTES + length, EXTRA_PADDING);
     sa2_put_le16(header + LOCAL_BYTES + length + 2, (uint16_t)padding);
     return sa2_partial_file_append(&zip->file, header, LOCAL_BYTES + length + EXTRA_BYTES + padding,
