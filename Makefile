@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BUILD ?= build
 JOBS ?= $(shell nproc)
-PACKAGES := gcc cmake ninja-build pkg-config libsndfile1-dev libjansson-dev libutf8proc-dev \
+PACKAGES := gcc g++ cmake ninja-build pkg-config libsndfile1-dev libjansson-dev libutf8proc-dev \
             libxxhash-dev libyaml-dev libcmocka-dev
 # libdnnl-dev, when it is there, gives `sa2 bench` another product to compare with.
 
@@ -19,7 +19,7 @@ setup:
 	fi
 
 build: setup
-	@cmake -S . -B $(BUILD) -G Ninja >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DSA2_CUDA_SIM=OFF >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
 
 demo: build

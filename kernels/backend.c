@@ -1,16 +1,82 @@
 #include "kernels/backend.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/layout.h"
-#include "kernels/stream.h"
+#include "kernels/driver.h"
 
 struct sa2_backend {
-    const sa2_ops *ops;
-    sa2_cpu *cpu;
+    const sa2_driver *driver;
+    void *device; /* the driver's */
+    char name[24];
 };
+
+/* Those of this build. */
+static const struct {
+    const char *name;
+    const sa2_driver *driver;
+} drivers[] = {
+    {"cpu", &sa2_cpu_driver},
+#if SA2_HAVE_CUDA
+    {"cuda", &sa2_cuda_driver},
+#endif
+#if SA2_HAVE_CUDA_SIM
+    {"cuda-sim", &sa2_cuda_sim_driver},
+#endif
+};
+enum { N_DRIVERS = sizeof drivers / sizeof drivers[0] };
+
+static sa2_status unknown_device(const char *device, sa2_error *err)
+{
+    char names[64] = "";
+    for (int i = 0; i < N_DRIVERS; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ", drivers[i].name);
+    }
+    return sa2_fail(err, SA2_ERR_UNSUPPORTED, "device \"%s\": this build has %s", device, names);
+}
+
+/* "cuda:1" to its driver and 1; NULL when no driver has that name. */
+static const sa2_driver *driver_of(const char *device, int *ordinal)
+{
+    size_t n = strcspn(device, ":");
+    *ordinal = 0;
+    if (device[n] == ':') {
+        char *end;
+        long number = strtol(device + n + 1, &end, 10);
+        if (device[n + 1] < '0' || device[n + 1] > '9' || *end != '\0' || number > 1023)
+            return NULL;
+        *ordinal = (int)number;
+    }
+    for (int i = 0; i < N_DRIVERS; i++)
+        if (strlen(drivers[i].name) == n && strncmp(drivers[i].name, device, n) == 0)
+            return drivers[i].driver;
+    return NULL;
+}
+
+static sa2_status open_device(sa2_backend *b, const char *device,
+                              const sa2_backend_options *options, sa2_error *err)
+{
+    int ordinal;
+    b->driver = driver_of(device, &ordinal);
+    if (b->driver == NULL)
+        return unknown_device(device, err);
+    snprintf(b->name, sizeof b->name, "%s", device);
+    return b->driver->open(&b->device, ordinal, options, err);
+}
+
+/* A GPU that has every op, else the processor. */
+static sa2_status open_best(sa2_backend *b, const sa2_backend_options *options, sa2_error *err)
+{
+    int all;
+    if (driver_of("cuda", &all) != NULL && open_device(b, "cuda", options, NULL) == SA2_OK) {
+        if (sa2_backend_ops(b, &all) == all)
+            return SA2_OK;
+        b->driver->close(b->device);
+    }
+    return open_device(b, "cpu", options, err);
+}
 
 sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *options,
                             sa2_error *err)
@@ -20,17 +86,15 @@ sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *op
     if (options == NULL)
         options = &defaults;
     const char *device = options->device != NULL ? options->device : "auto";
-    if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
-        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "device \"%s\": this build has cpu", device);
     sa2_backend *made = calloc(1, sizeof *made);
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "backend: no memory");
-    sa2_status st = sa2_cpu_open(&made->cpu, options, err);
+    sa2_status st = strcmp(device, "auto") == 0 ? open_best(made, options, err)
+                                                : open_device(made, device, options, err);
     if (st != SA2_OK) {
         free(made);
         return st;
     }
-    made->ops = &sa2_cpu_ops;
     *backend = made;
     return SA2_OK;
 }
@@ -39,37 +103,50 @@ void sa2_backend_close(sa2_backend *backend)
 {
     if (backend == NULL)
         return;
-    sa2_cpu_close(backend->cpu);
+    backend->driver->close(backend->device);
     free(backend);
 }
 
 const char *sa2_backend_device(const sa2_backend *backend)
 {
-    return backend->ops->name;
+    return backend->name;
 }
 
 const char *sa2_backend_isa(const sa2_backend *backend)
 {
-    return sa2_isa_name(backend->cpu->isa);
+    return backend->driver->variant(backend->device);
 }
 
 int sa2_backend_threads(const sa2_backend *backend)
 {
-    return sa2_threads_count(backend->cpu->threads);
+    return backend->driver->threads(backend->device);
 }
+
+int sa2_backend_ops(const sa2_backend *backend, int *all)
+{
+    return sa2_ops_count(backend->driver->ops, all);
+}
+
+/* ---- memory ---- */
 
 sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                     sa2_error *err)
 {
-    (void)backend;
-    return sa2_arena_create(arena, bytes, err);
+    return backend->driver->memory_create(backend->device, arena, bytes, false, err);
+}
+
+sa2_status sa2_backend_arena_create_shared(sa2_backend *backend, sa2_arena *arena, size_t bytes,
+                                           sa2_error *err)
+{
+    return backend->driver->memory_create(backend->device, arena, bytes, true, err);
 }
 
 void sa2_backend_arena_destroy(sa2_backend *backend, sa2_arena *arena)
 {
-    (void)backend;
-    sa2_arena_destroy(arena);
+    backend->driver->memory_destroy(backend->device, arena);
 }
+
+/* ---- streams ---- */
 
 sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratch_bytes,
                              sa2_error *err)
@@ -78,13 +155,20 @@ sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratc
     sa2_stream *made = calloc(1, sizeof *made);
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "stream: no memory");
+    made->backend = backend;
+    made->driver = backend->driver;
+    made->ops = backend->driver->ops;
     sa2_status st = sa2_backend_arena_create(backend, &made->scratch, scratch_bytes, err);
     if (st != SA2_OK) {
         free(made);
         return sa2_wrap(err, st, "stream scratch");
     }
-    made->ops = backend->ops;
-    made->device = backend->cpu;
+    st = made->driver->stream_open(made, backend->device, err);
+    if (st != SA2_OK) {
+        sa2_backend_arena_destroy(backend, &made->scratch);
+        free(made);
+        return sa2_wrap(err, st, "stream");
+    }
     *s = made;
     return SA2_OK;
 }
@@ -93,15 +177,21 @@ void sa2_stream_destroy(sa2_stream *s)
 {
     if (s == NULL)
         return;
-    sa2_arena_destroy(&s->scratch);
+    s->driver->stream_close(s);
+    sa2_backend_arena_destroy(s->backend, &s->scratch);
     free(s);
 }
 
 sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err)
 {
-    sa2_status st = s->status;
+    sa2_error late = {0};
+    sa2_status st = s->driver->finish(s, &late);
+    if (s->status != SA2_OK) { /* an op that was refused: what the device says comes after it */
+        st = s->status;
+        late = s->error;
+    }
     if (st != SA2_OK && err != NULL)
-        *err = s->error;
+        *err = late;
     s->status = SA2_OK;
     s->error = (sa2_error){0};
     return st;
@@ -110,13 +200,13 @@ sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err)
 void sa2_upload(sa2_stream *s, sa2_tensor dst, const void *src)
 {
     if (s->status == SA2_OK)
-        memcpy(dst.data, src, sa2_tensor_bytes(&dst));
+        s->status = s->driver->upload(s, dst.data, src, sa2_tensor_bytes(&dst), &s->error);
 }
 
 void sa2_download(sa2_stream *s, void *dst, sa2_tensor src)
 {
     if (s->status == SA2_OK)
-        memcpy(dst, src.data, sa2_tensor_bytes(&src));
+        s->status = s->driver->download(s, dst, src.data, sa2_tensor_bytes(&src), &s->error);
 }
 
 const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype)
@@ -126,10 +216,9 @@ const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype)
 
 const sa2_layout *sa2_layout_find(const char *name)
 {
-    static const sa2_ops *const backends[] = {&sa2_cpu_ops};
-    for (size_t b = 0; b < sizeof backends / sizeof backends[0]; b++)
+    for (int d = 0; d < N_DRIVERS; d++)
         for (int i = 0; i < 2; i++)
-            if (strcmp(backends[b]->matrix_layouts[i]->name, name) == 0)
-                return backends[b]->matrix_layouts[i];
+            if (strcmp(drivers[d].driver->ops->matrix_layouts[i]->name, name) == 0)
+                return drivers[d].driver->ops->matrix_layouts[i];
     return NULL;
 }

@@ -11,24 +11,32 @@
 typedef struct sa2_backend sa2_backend;
 
 typedef struct sa2_backend_options {
-    const char *device; /* "auto" (or NULL), "cpu" */
-    int n_threads;      /* 0: all processors this process may use */
+    /* "cpu", "cuda" or "cuda:1" for another than the first, in test builds "cuda-sim". "auto" (or NULL): a GPU,
+     * where there is one and the build has every op for it, else the processor. */
+    const char *device;
+    int n_threads; /* of "cpu"; 0: all processors this process may use */
     const char *
-        isa; /* "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
+        isa; /* of "cpu": "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
 } sa2_backend_options;
 
-/* Errors: SA2_ERR_UNSUPPORTED for a device or instruction set that is not here, with those that are. */
+/* Errors: SA2_ERR_UNSUPPORTED for a device or instruction set that is not here, with those that are;
+ * SA2_ERR_DEVICE for a device that fails. */
 sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *options,
                             sa2_error *err);
 void sa2_backend_close(sa2_backend *backend); /* NULL is fine */
 
 const char *sa2_backend_device(const sa2_backend *backend); /* "cpu" */
-const char *sa2_backend_isa(const sa2_backend *backend);    /* the one chosen */
+const char *sa2_backend_isa(const sa2_backend *backend); /* the one chosen; "sm_90 NVIDIA H200" */
 int sa2_backend_threads(const sa2_backend *backend);
+int sa2_backend_ops(const sa2_backend *backend, int *all); /* ops that it has, and all there are */
 
 /* An arena over memory of the device. */
 sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                     sa2_error *err);
+
+/* The same in memory that the host too may use while no op runs, slower for the device; for tests. */
+sa2_status sa2_backend_arena_create_shared(sa2_backend *backend, sa2_arena *arena, size_t bytes,
+                                           sa2_error *err);
 void sa2_backend_arena_destroy(sa2_backend *backend, sa2_arena *arena);
 
 /* A queue of ops. `scratch_bytes` is what its largest op may use for itself (sa2_*_scratch_bytes below). */

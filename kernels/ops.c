@@ -21,6 +21,15 @@ void sa2_refuse(sa2_stream *s, const char *op, const char *what, int n, const sa
     s->status = sa2_fail(&s->error, SA2_ERR_ARG, "%s: %s: %s", op, what, shapes);
 }
 
+int sa2_ops_count(const sa2_ops *ops, int *all)
+{
+    int n = (int)((sizeof *ops - offsetof(sa2_ops, matrix_bytes)) / sizeof ops->matrix_bytes);
+    *all = n;
+    for (const char *c = ops->missing; *c != '\0'; c++)
+        n -= *c == ' ';
+    return n;
+}
+
 static bool is_vector(const sa2_tensor *x, int64_t n)
 {
     return x->dtype == SA2_F32 && x->ndim == 1 && x->shape[0] == n;

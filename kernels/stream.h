@@ -6,9 +6,10 @@
 #include "kernels/backend.h"
 #include "kernels/layout.h"
 
-/* One backend: every op of ops.h under the same name. No entry is NULL. */
+/* One backend: every op of ops.h under the same name. No entry is NULL: an op that a backend does not have yet
+ * fails with SA2_ERR_UNSUPPORTED and its name. */
 typedef struct sa2_ops {
-    const char *name;
+    const char *missing;                 /* their names, a space behind each; "" for none */
     const sa2_layout *matrix_layouts[2]; /* of F32 and BF16 */
     size_t (*matrix_bytes)(sa2_dtype dtype, int64_t rows, int64_t cols);
     sa2_status (*matrix_write)(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
@@ -78,11 +79,16 @@ typedef struct sa2_ops {
 /* A queue of ops on one device, used by one thread at a time. */
 struct sa2_stream {
     const sa2_ops *ops;
+    const struct sa2_driver *driver; /* driver.h */
+    sa2_backend *backend;
     void *device;      /* the backend's own state */
     sa2_arena scratch; /* of ops, empty between them */
     sa2_status status; /* of the first op that failed; the ops after it do nothing */
     sa2_error error;
 };
+
+/* How many of the ops a backend has; *all: how many there are. */
+int sa2_ops_count(const sa2_ops *ops, int *all);
 
 /* Keys of sequence i, in segments or not. */
 int64_t sa2_attention_keys(const sa2_attention_args *a, int i);

@@ -24,8 +24,9 @@ allowed() {
     esac
 }
 
-sources=$(git ls-files 'kernels/*.[ch]' 'loader/*.[ch]' 'tokenizer/*.[ch]' 'runtime/*.[ch]' 'tools/*.[ch]' 'bench/*.[ch]' 'tests/*.[ch]' 2>/dev/null)
-[ -n "$sources" ] || sources=$(find kernels loader tokenizer runtime tools bench tests -name '*.[ch]')
+sources=$(git ls-files 'kernels/*.[ch]' 'loader/*.[ch]' 'tokenizer/*.[ch]' 'runtime/*.[ch]' 'tools/*.[ch]' 'bench/*.[ch]' 'tests/*.[ch]' \
+    'kernels/cuda/*.cu*' 'tests/cudasim/*.cu*' 'tests/cudasim/*.cc' 2>/dev/null)
+[ -n "$sources" ] || sources=$(find kernels loader tokenizer runtime tools bench tests -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc')
 
 for file in $sources; do
     may=$(allowed "$(dirname "$file")")
@@ -44,14 +45,15 @@ for file in $sources; do
     *) [ "$lines" -le 600 ] || fail "$file has $lines lines, 600 are the most" ;;
     esac
     case $file in
-    kernels/cuda/* | runtime/serving/comm_nccl.c) ;;
+    kernels/cuda/* | tests/cudasim/* | runtime/serving/comm_nccl.c) ;;
     *) grep -q '#include [<"]\(cuda\|nccl\|cublas\)' "$file" && fail "$file includes a CUDA header" ;;
     esac
 done
 
-for header in $(printf '%s\n' $sources | grep '\.h$'); do
+for header in $(printf '%s\n' $sources | grep -E '\.(h|cuh)$'); do
     head -n 1 "$header" | grep -q "^/\* $(basename "$header") - " || fail "$header does not say in its first line what it is"
     case $header in
+    *.cuh | tests/cudasim/*) continue ;; # of CUDA, or of the simulator in C++
     *_avx2.h | *_avx512.h | *_amx.h | *_body.h | *_c.h | kernels/cpu/linear_*.h) continue ;; # parts of a vector file
     esac
     printf '#include "%s"\n' "$header" >"$2/alone.c"

@@ -283,7 +283,7 @@ static void copy_rows_copies_the_named_rows_alone(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 3);
+    test_env_open_all(&env, 3);
     *state = &env;
     return 0;
 }

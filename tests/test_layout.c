@@ -50,32 +50,36 @@ static void rows_come_back_bit_by_bit(void **state)
             }
 }
 
+static void halves_come_back(test_env *env, sa2_stream *s, sa2_dtype dtype, int64_t rows,
+                             int64_t cols)
+{
+    const sa2_layout *layout = sa2_stream_layout(s, dtype);
+    sa2_tensor gate = test_random(env, dtype, rows, cols), up = test_random(env, dtype, rows, cols);
+    sa2_matrix w = test_matrix(env, s, dtype, 2 * rows, cols);
+    sa2_matrix_write_swiglu(s, &w, gate, up);
+    assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+    for (int64_t row = 0; row < rows; row++) {
+        expect_row(layout, &w, SA2_MATRIX_GATE, row, &gate);
+        expect_row(layout, &w, SA2_MATRIX_UP, row, &up);
+    }
+    test_reset(env);
+}
+
 static void gate_and_up_come_back_apart(void **state)
 {
     test_env *env = *state;
-    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
-        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            sa2_stream *s = env->streams[0];
-            int64_t rows = shapes[i][0], cols = shapes[i][1];
-            const sa2_layout *layout = sa2_stream_layout(s, dtypes[d]);
-            sa2_tensor gate = test_random(env, dtypes[d], rows, cols);
-            sa2_tensor up = test_random(env, dtypes[d], rows, cols);
-            sa2_matrix w = test_matrix(env, s, dtypes[d], 2 * rows, cols);
-            sa2_matrix_write_swiglu(s, &w, gate, up);
-            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
-            for (int64_t row = 0; row < rows; row++) {
-                expect_row(layout, &w, SA2_MATRIX_GATE, row, &gate);
-                expect_row(layout, &w, SA2_MATRIX_UP, row, &up);
-            }
-            test_reset(env);
-        }
+    for (int b = 0; b < env->n_streams; b++)
+        for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
+            for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+                halves_come_back(env, env->streams[b], dtypes[d], shapes[i][0], shapes[i][1]);
 }
 
 static void a_layout_is_found_by_its_name(void **state)
 {
     test_env *env = *state;
-    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
-        const sa2_layout *layout = sa2_stream_layout(env->streams[0], dtypes[d]);
+    for (size_t i = 0; i < 2 * (size_t)env->n_streams; i++) {
+        size_t d = i % 2;
+        const sa2_layout *layout = sa2_stream_layout(env->streams[i / 2], dtypes[d]);
         assert_ptr_equal(sa2_layout_find(layout->name), layout);
         assert_int_equal(layout->dtype, dtypes[d]);
     }
@@ -86,7 +90,7 @@ static void a_layout_is_found_by_its_name(void **state)
 static int open_env(void **state)
 {
     test_env *env = calloc(1, sizeof *env);
-    test_env_open(env, 2);
+    test_env_open_all(env, 2);
     *state = env;
     return 0;
 }

@@ -267,7 +267,7 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
 {
     test_env *env = *state;
     test_env one;
-    test_env_open(&one, 1);
+    test_env_open_all(&one, 1);
     static const int64_t shapes[][3] = {{3, 700, 900}, {700, 90, 40}, {100, 300, 200}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int t = 0; t < N_TYPES; t++) {
@@ -281,6 +281,8 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
                 sa2_linear(env->streams[b], args);
                 args.y = test_poisoned(env, types[t].y, rows, n);
                 sa2_linear(one.streams[b], args);
+                assert_int_equal(sa2_stream_finish(env->streams[b], NULL), SA2_OK);
+                assert_int_equal(sa2_stream_finish(one.streams[b], NULL), SA2_OK);
                 assert_same_bits(env->isas[b], &args.y, &y);
             }
             test_reset(env);
@@ -338,7 +340,7 @@ static void what_lies_beyond_the_columns_of_x_is_not_read(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 3);
+    test_env_open_all(&env, 3);
     *state = &env;
     return 0;
 }

@@ -189,7 +189,7 @@ static void a_norm_of_a_row_does_not_depend_on_the_other_rows(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 3);
+    test_env_open_all(&env, 3);
     *state = &env;
     return 0;
 }

@@ -82,7 +82,7 @@ static void heads_beyond_the_limit_are_refused(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 2);
+    test_env_open_all(&env, 2);
     *state = &env;
     return 0;
 }

@@ -79,8 +79,10 @@ static int print_backends(const sa2_backend_options *options)
         printf("\n");
         return sa2_report_failure("sa2 doctor", st, &err);
     }
-    printf("\nchosen         device %s, %s, %d threads\n", sa2_backend_device(backend),
-           sa2_backend_isa(backend), sa2_backend_threads(backend));
+    int all, n = sa2_backend_ops(backend, &all);
+    printf("\nchosen         device %s, %s, %d threads, %d of %d ops\n",
+           sa2_backend_device(backend), sa2_backend_isa(backend), sa2_backend_threads(backend), n,
+           all);
     sa2_backend_close(backend);
     return EX_OK;
 }
@@ -92,7 +94,8 @@ int sa2_command_doctor(int argc, char **argv)
     const sa2_option own[] = {
         {"limits", 0, SA2_OPTION_FLAG, &limits, NULL,
          "print how much of anything from outside is taken"},
-        {"device", 0, SA2_OPTION_TEXT, &options.device, "NAME", "auto or cpu"},
+        {"device", 0, SA2_OPTION_TEXT, &options.device, "NAME",
+         "auto, cpu, cuda, or cuda:1 for another GPU than the first"},
         {"isa", 0, SA2_OPTION_TEXT, &options.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"threads", 't', SA2_OPTION_INT, &options.n_threads, "N", "threads (all processors)"},
         {0},

@@ -4,7 +4,7 @@
 #include "kernels/cpu/matrix.h"
 
 const sa2_ops sa2_cpu_ops = {
-    .name = "cpu",
+    .missing = "",
 
     .kv_copy = sa2_cpu_kv_copy,
     .depthwise_memory = sa2_cpu_depthwise_memory,

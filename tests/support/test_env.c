@@ -18,21 +18,38 @@
 
 enum { GUARD = 64, GUARD_BYTE = 0xa5, ALIGN = 64, SCRATCH = 16 << 20 };
 
+/* Adds a stream of that device, where it is here. */
+static void add_stream(test_env *env, const sa2_backend_options *options)
+{
+    sa2_error err = {0};
+    sa2_backend **backend = &env->backends[env->n_streams];
+    sa2_status st = sa2_backend_open(backend, options, &err);
+    if (st == SA2_ERR_UNSUPPORTED)
+        return;
+    if (st != SA2_OK ||
+        sa2_stream_create(&env->streams[env->n_streams], *backend, SCRATCH, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    env->isas[env->n_streams++] = sa2_backend_isa(*backend);
+}
+
 void test_env_open(test_env *env, int n_threads)
 {
     static const char *const names[] = {"c", "avx2", "avx512", "avx512bf16", "amx"};
     *env = (test_env){.random = 1};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        sa2_error err = {0};
-        sa2_backend_options options = {.device = "cpu", .n_threads = n_threads, .isa = names[i]};
-        sa2_backend **backend = &env->backends[env->n_streams];
-        sa2_status st = sa2_backend_open(backend, &options, &err);
-        if (st == SA2_ERR_UNSUPPORTED)
-            continue;
-        if (st != SA2_OK ||
-            sa2_stream_create(&env->streams[env->n_streams], *backend, SCRATCH, &err) != SA2_OK)
-            fail_msg("%s", err.message);
-        env->isas[env->n_streams++] = sa2_backend_isa(*backend);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        add_stream(
+            env, &(sa2_backend_options){.device = "cpu", .n_threads = n_threads, .isa = names[i]});
+}
+
+void test_env_open_all(test_env *env, int n_threads)
+{
+    test_env_open(env, n_threads);
+    for (int i = 0; i < 2; i++) {
+        int n = env->n_streams;
+        if (env->shared == NULL) /* tensors can be in memory of one of the two */
+            add_stream(env, &(sa2_backend_options){.device = i == 0 ? "cuda" : "cuda-sim"});
+        if (env->n_streams > n)
+            env->shared = env->backends[n];
     }
 }
 
@@ -51,7 +68,16 @@ static void *take(test_env *env, size_t bytes)
 {
     assert_true(env->n_blocks < TEST_MAX_BLOCKS);
     size_t whole = (GUARD + bytes + GUARD + ALIGN - 1) / ALIGN * ALIGN;
-    unsigned char *block = aligned_alloc(ALIGN, whole);
+    unsigned char *block = NULL;
+    if (env->shared == NULL) {
+        block = aligned_alloc(ALIGN, whole);
+    } else {
+        sa2_arena arena;
+        sa2_error err = {0};
+        if (sa2_backend_arena_create_shared(env->shared, &arena, whole, &err) != SA2_OK)
+            fail_msg("%s", err.message);
+        block = arena.base;
+    }
     assert_non_null(block);
     memset(block, GUARD_BYTE, whole);
     memset(block + GUARD, 0, bytes);
@@ -75,7 +101,10 @@ void test_reset(test_env *env)
             if (block[end + i] != GUARD_BYTE)
                 fail_msg("block %d: byte %zu past its end was written", b, i);
         }
-        free(block);
+        if (env->shared == NULL)
+            free(block);
+        else
+            sa2_backend_arena_destroy(env->shared, &(sa2_arena){.base = block});
     }
     env->n_blocks = 0;
 }

@@ -1,5 +1,6 @@
-/* test_env.h - what tests of ops share: a stream for every instruction set of this processor,
- * tensors with guarded edges, and comparison with a definition in double.
+/* test_env.h - what tests of ops share: a stream for every instruction set of this processor and every kind of
+ * GPU, real or simulated, that is here; tensors with guarded edges, in memory that all of them reach; and
+ * comparison with a definition in double.
  *
  * A test fills tensors, runs the op once for each stream, compares, and ends its case with
  * test_reset(), which fails when an op wrote past the edge of any tensor.
@@ -16,14 +17,16 @@ typedef struct test_env {
     sa2_stream *streams[TEST_MAX_STREAMS];
     sa2_backend *backends[TEST_MAX_STREAMS];
     const char *isas[TEST_MAX_STREAMS]; /* "c", "avx2", ... */
+    sa2_backend *shared;                /* gives memory for tensors; NULL: the host does */
     void *blocks[TEST_MAX_BLOCKS];      /* of this case */
     size_t block_bytes[TEST_MAX_BLOCKS];
     int n_blocks;
     uint64_t random;
 } test_env;
 
-/* Streams with 16 MB of scratch each; n_threads as in sa2_backend_options. */
+/* Streams with 16 MB of scratch each; n_threads as in sa2_backend_options. The first is for the processor alone. */
 void test_env_open(test_env *env, int n_threads);
+void test_env_open_all(test_env *env, int n_threads);
 void test_env_close(test_env *env);
 
 /* Checks the guards of all tensors and frees them: the end of a case. */

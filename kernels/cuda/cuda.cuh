@@ -1,0 +1,123 @@
+/* cuda.cuh - what the files of the CUDA backend share: the queue behind a stream, launches, and how a kernel
+ * tells that an index is wrong.
+ *
+ * All is in namespace sa2_cuda, which the build for the simulated device renames: both may be in one program.
+ */
+#ifndef SA2_KERNELS_CUDA_CUDA_CUH
+#define SA2_KERNELS_CUDA_CUDA_CUH
+
+#include "kernels/cuda/ptx.cuh"
+
+extern "C" {
+#include "kernels/driver.h"
+}
+
+namespace sa2_cuda
+{
+/* ---- what a kernel may find wrong: an index in data, which only the device sees ---- */
+
+enum class fault_kind : int {
+    NONE = 0,
+    EMBEDDING, /* an id */
+    SCATTER_ROWS,
+    COPY_ROWS_TO,
+    COPY_ROWS_FROM,
+    LAYER_NORM, /* a row of a table */
+    LINEAR,
+    CONV1D,
+};
+
+/* In memory of the host that the device writes; the first fault of a stream stays. */
+struct fault {
+    int kind;
+    int value;            /* that was found */
+    long long row, count; /* where; values from 0 to count - 1 are right */
+};
+
+/* True when 0 <= value < count. Otherwise the kernel leaves this row out, and sa2_stream_finish() tells. */
+static __device__ __forceinline__ bool in_range(fault *f, fault_kind kind, int value,
+                                                long long count, long long row)
+{
+    if (value >= 0 && value < count)
+        return true;
+    if (atomicCAS(&f->kind, (int)fault_kind::NONE, (int)kind) == (int)fault_kind::NONE) {
+        f->value = value;
+        f->row = row;
+        f->count = count;
+    }
+    return false;
+}
+
+/* ---- the queue behind a stream ---- */
+
+static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64;
+static constexpr size_t SLOT_BYTES = 2 << 20, INBOX_BYTES = 8 << 20;
+
+/* Bytes that have come, or will have, to the inbox, and their place. */
+struct download {
+    void *to;
+    size_t from, bytes;
+};
+
+struct device;
+
+struct queue {
+    const struct device *owner;
+    cudaStream_t stream;
+    struct fault *fault;
+
+    /* Between host and device: slots of pinned memory, taken in turn, each free again after its event. */
+    unsigned char *pinned; /* [N_SLOTS, SLOT_BYTES] */
+    cudaEvent_t free[N_SLOTS];
+    int slot;
+    size_t used; /* of that slot */
+
+    /* Lists of one call in device memory, also taken in turn: the stream's order protects them. */
+    unsigned char *lists; /* [SLOT_BYTES] */
+    size_t lists_used;
+
+    unsigned char *inbox; /* pinned [INBOX_BYTES]: downloads until finish() */
+    size_t inbox_used;
+    download downloads[MAX_DOWNLOADS];
+    int n_downloads;
+};
+
+static inline queue *queue_of(sa2_stream *s)
+{
+    return (queue *)s->device;
+}
+
+/* "rms_norm: unspecified launch failure (cudaErrorLaunchFailure)" */
+sa2_status failed(const char *what, cudaError_t error, sa2_error *err);
+
+/* The next `bytes` of list memory, filled from `host`; NULL and the reason in err when there is no such room. */
+const void *to_device(sa2_stream *s, const char *op, const void *host, size_t bytes,
+                      sa2_error *err);
+
+/* Starts a kernel in the order of the stream. */
+template <typename... Formal, typename... Actual>
+static inline sa2_status launch(sa2_stream *s, const char *op, void (*kernel)(Formal...), dim3 grid,
+                                unsigned threads, size_t shared, sa2_error *err, Actual... actual)
+{
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared;
+    config.stream = queue_of(s)->stream;
+    if (shared > 48 << 10) {
+        cudaError_t error =
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+        if (error != cudaSuccess)
+            return failed(op, error, err);
+    }
+    cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Formal>(actual)...);
+    return error == cudaSuccess ? SA2_OK : failed(op, error, err);
+}
+
+static inline unsigned blocks_for(int64_t n, int64_t each)
+{
+    return (unsigned)((n + each - 1) / each);
+}
+} // namespace sa2_cuda
+
+#endif

@@ -1,0 +1,321 @@
+/* cuda_driver.cu - contract: kernels/driver.h. A GPU as a device: its memory, its queue, and copies through pinned
+ * memory, so that no copy waits for the ops before it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/cuda_ops.cuh"
+
+namespace sa2_cuda
+{
+struct device {
+    int ordinal;
+    char variant[96];
+    int host_threads;
+};
+
+sa2_status failed(const char *what, cudaError_t error, sa2_error *err)
+{
+    cudaGetLastError(); /* or the next call would report it again */
+    sa2_status st = error == cudaErrorMemoryAllocation ? SA2_ERR_NOMEM : SA2_ERR_DEVICE;
+    return sa2_fail(err, st, "%s: %s (%s)", what, cudaGetErrorString(error),
+                    cudaGetErrorName(error));
+}
+
+/* ---- devices ---- */
+
+/* What kernels/cuda/ is compiled for, and from which capability on it runs. */
+static const struct {
+    int major, minor;
+    const char *name;
+} architectures[] = {{9, 0, "sm_90"}, {8, 9, "sm_89"}, {8, 0, "sm_80"}};
+
+/* The best architecture that this device can run, or NULL. */
+static const char *architecture_of(const cudaDeviceProp *p)
+{
+    for (auto &a : architectures)
+        if (p->major > a.major || (p->major == a.major && p->minor >= a.minor))
+            return a.name;
+    return NULL;
+}
+
+static sa2_status open_device(void **result, int ordinal, const sa2_backend_options *options,
+                              sa2_error *err)
+{
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "device cuda: this machine has no GPU");
+    if (error == cudaErrorInsufficientDriver)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "device cuda: no driver, or one too old: %s",
+                        cudaGetErrorString(error));
+    if (error != cudaSuccess)
+        return failed("device cuda", error, err);
+    if (ordinal >= count)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED,
+                        "device cuda:%d: this machine has %d, the last is cuda:%d", ordinal, count,
+                        count - 1);
+    cudaDeviceProp properties;
+    if ((error = cudaGetDeviceProperties(&properties, ordinal)) != cudaSuccess ||
+        (error = cudaSetDevice(ordinal)) != cudaSuccess)
+        return failed("device cuda", error, err);
+    const char *architecture = architecture_of(&properties);
+    if (architecture == NULL)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED,
+                        "device cuda:%d: %s has compute capability %d.%d, 8.0 or more is needed",
+                        ordinal, properties.name, properties.major, properties.minor);
+    device *made = (device *)calloc(1, sizeof *made);
+    if (made == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "device cuda:%d: no memory", ordinal);
+    made->ordinal = ordinal;
+    made->host_threads = options->n_threads > 0 ? options->n_threads : 1;
+    snprintf(made->variant, sizeof made->variant, "%s %.64s", architecture, properties.name);
+    *result = made;
+    return SA2_OK;
+}
+
+static void close_device(void *device)
+{
+    free(device);
+}
+
+static const char *variant(const void *opened)
+{
+    return ((const device *)opened)->variant;
+}
+
+static int threads(const void *opened)
+{
+    return ((const device *)opened)->host_threads;
+}
+
+/* ---- memory ---- */
+
+static sa2_status memory_create(void *opened, sa2_arena *arena, size_t bytes, bool shared,
+                                sa2_error *err)
+{
+    const device *d = (const device *)opened;
+    void *base = NULL;
+    *arena = {};
+    cudaError_t error = cudaSetDevice(d->ordinal);
+    if (error == cudaSuccess)
+        error = shared ? cudaMallocManaged(&base, bytes > 0 ? bytes : 1)
+                       : cudaMalloc(&base, bytes > 0 ? bytes : 1);
+    if (error != cudaSuccess) {
+        char what[64];
+        snprintf(what, sizeof what, "%zu bytes on cuda:%d", bytes, d->ordinal);
+        return failed(what, error, err);
+    }
+    sa2_arena_init(arena, base, bytes);
+    return SA2_OK;
+}
+
+static void memory_destroy(void *opened, sa2_arena *arena)
+{
+    (void)opened;
+    cudaFree(arena->base);
+    *arena = {};
+}
+
+/* ---- streams ---- */
+
+static void stream_close(sa2_stream *s)
+{
+    queue *q = queue_of(s);
+    if (q == NULL)
+        return;
+    if (q->stream != NULL)
+        cudaStreamSynchronize(q->stream);
+    for (int i = 0; i < N_SLOTS; i++)
+        if (q->free[i] != NULL)
+            cudaEventDestroy(q->free[i]);
+    cudaFree(q->lists);
+    cudaFreeHost(q->inbox);
+    cudaFreeHost(q->pinned);
+    cudaFreeHost(q->fault);
+    if (q->stream != NULL)
+        cudaStreamDestroy(q->stream);
+    free(q);
+    s->device = NULL;
+}
+
+static cudaError_t open_queue(queue *q)
+{
+    cudaError_t error = cudaSetDevice(q->owner->ordinal);
+    if (error == cudaSuccess)
+        error = cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking);
+    if (error == cudaSuccess)
+        error = cudaHostAlloc((void **)&q->pinned, N_SLOTS * SLOT_BYTES, cudaHostAllocDefault);
+    if (error == cudaSuccess)
+        error = cudaHostAlloc((void **)&q->inbox, INBOX_BYTES, cudaHostAllocDefault);
+    if (error == cudaSuccess)
+        error = cudaHostAlloc((void **)&q->fault, sizeof *q->fault, cudaHostAllocDefault);
+    if (error == cudaSuccess)
+        error = cudaMalloc((void **)&q->lists, SLOT_BYTES);
+    for (int i = 0; i < N_SLOTS && error == cudaSuccess; i++)
+        error = cudaEventCreateWithFlags(&q->free[i], cudaEventDisableTiming);
+    if (error == cudaSuccess)
+        *q->fault = {};
+    return error;
+}
+
+static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
+{
+    queue *q = (queue *)calloc(1, sizeof *q);
+    if (q == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "no memory");
+    q->owner = (const device *)opened;
+    s->device = q;
+    cudaError_t error = open_queue(q);
+    if (error == cudaSuccess)
+        return SA2_OK;
+    stream_close(s);
+    return failed("queue", error, err);
+}
+
+/* Room for `bytes` in pinned memory, at most SLOT_BYTES; it may be written at once. */
+static cudaError_t take_pinned(queue *q, size_t bytes, void **room)
+{
+    cudaError_t error = cudaSuccess;
+    if (q->used + bytes > SLOT_BYTES) {
+        error = cudaEventRecord(q->free[q->slot], q->stream);
+        q->slot = (q->slot + 1) % N_SLOTS;
+        q->used = 0;
+        if (error == cudaSuccess)
+            error = cudaEventSynchronize(q->free[q->slot]);
+    }
+    *room = q->pinned + (size_t)q->slot * SLOT_BYTES + q->used;
+    q->used += (bytes + SA2_ARENA_ALIGN - 1) / SA2_ARENA_ALIGN * SA2_ARENA_ALIGN;
+    return error;
+}
+
+static sa2_status upload(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    for (size_t at = 0; at < bytes; at += SLOT_BYTES) {
+        size_t n = bytes - at < SLOT_BYTES ? bytes - at : SLOT_BYTES;
+        void *room;
+        cudaError_t error = take_pinned(q, n, &room);
+        if (error == cudaSuccess) {
+            memcpy(room, (const char *)src + at, n);
+            error = cudaMemcpyAsync((char *)dst + at, room, n, cudaMemcpyHostToDevice, q->stream);
+        }
+        if (error != cudaSuccess)
+            return failed("upload", error, err);
+    }
+    return SA2_OK;
+}
+
+const void *to_device(sa2_stream *s, const char *op, const void *host, size_t bytes, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    size_t room = sa2_arena_round(bytes);
+    if (room > SLOT_BYTES) {
+        sa2_fail(err, SA2_ERR_LIMIT, "%s: lists of %zu bytes, up to %zu can be taken", op, bytes,
+                 SLOT_BYTES);
+        return NULL;
+    }
+    if (q->lists_used + room > SLOT_BYTES)
+        q->lists_used = 0;
+    void *place = q->lists + q->lists_used;
+    if (upload(s, place, host, bytes, err) != SA2_OK)
+        return NULL;
+    q->lists_used += room;
+    return place;
+}
+
+/* Waits for all ops and hands over what was downloaded. */
+static cudaError_t empty_inbox(queue *q)
+{
+    cudaError_t error = cudaStreamSynchronize(q->stream);
+    for (int i = 0; i < q->n_downloads && error == cudaSuccess; i++)
+        memcpy(q->downloads[i].to, q->inbox + q->downloads[i].from, q->downloads[i].bytes);
+    q->n_downloads = 0;
+    q->inbox_used = 0;
+    return error;
+}
+
+/* Into the inbox; when that is full, finish() is done early. */
+static sa2_status start_download(sa2_stream *s, void *dst, const void *src, size_t bytes,
+                                 sa2_error *err)
+{
+    queue *q = queue_of(s);
+    for (size_t at = 0; at < bytes;) {
+        cudaError_t error = cudaSuccess;
+        if (q->inbox_used == INBOX_BYTES || q->n_downloads == MAX_DOWNLOADS)
+            error = empty_inbox(q);
+        size_t room = INBOX_BYTES - q->inbox_used;
+        size_t n = bytes - at < room ? bytes - at : room;
+        if (error == cudaSuccess)
+            error = cudaMemcpyAsync(q->inbox + q->inbox_used, (const char *)src + at, n,
+                                    cudaMemcpyDeviceToHost, q->stream);
+        if (error != cudaSuccess)
+            return failed("download", error, err);
+        q->downloads[q->n_downloads++] = {(char *)dst + at, q->inbox_used, n};
+        q->inbox_used += n;
+        at += n;
+    }
+    return SA2_OK;
+}
+
+/* ---- the end of a piece of work ---- */
+
+/* In the words in which the CPU backend says it. */
+static sa2_status tell_fault(const fault *f, sa2_error *err)
+{
+    long long row = f->row, last = f->count - 1;
+    switch ((fault_kind)f->kind) {
+    case fault_kind::EMBEDDING:
+        return sa2_fail(err, SA2_ERR_ARG, "embedding: id %d at row %lld, 0 to %lld expected",
+                        f->value, row, last);
+    case fault_kind::SCATTER_ROWS:
+        return sa2_fail(err, SA2_ERR_ARG, "scatter_rows: id %d at row %lld, 0 to %lld expected",
+                        f->value, row, last);
+    case fault_kind::COPY_ROWS_TO:
+        return sa2_fail(err, SA2_ERR_ARG, "copy_rows: to: id %d at row %lld, 0 to %lld expected",
+                        f->value, row, last);
+    case fault_kind::COPY_ROWS_FROM:
+        return sa2_fail(err, SA2_ERR_ARG, "copy_rows: from: id %d at row %lld, 0 to %lld expected",
+                        f->value, row, last);
+    case fault_kind::LAYER_NORM:
+        return sa2_fail(err, SA2_ERR_ARG, "layer_norm: row %lld asks for row %d of a table of %lld",
+                        row, f->value, f->count);
+    case fault_kind::LINEAR:
+        return sa2_fail(err, SA2_ERR_ARG, "linear: row %lld takes gate %d of %lld", row, f->value,
+                        f->count);
+    case fault_kind::CONV1D:
+        return sa2_fail(err, SA2_ERR_ARG, "conv1d: row %lld takes gate %d of %lld", row, f->value,
+                        f->count);
+    case fault_kind::NONE:
+        break;
+    }
+    return SA2_OK;
+}
+
+static sa2_status finish(sa2_stream *s, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    cudaError_t error = empty_inbox(q);
+    if (error != cudaSuccess)
+        return failed("device", error, err);
+    sa2_status st = tell_fault(q->fault, err);
+    *q->fault = {};
+    return st;
+}
+} // namespace sa2_cuda
+
+extern "C" const sa2_driver sa2_cuda_driver = {
+    .ops = &sa2_cuda::ops,
+    .open = sa2_cuda::open_device,
+    .close = sa2_cuda::close_device,
+    .variant = sa2_cuda::variant,
+    .threads = sa2_cuda::threads,
+    .memory_create = sa2_cuda::memory_create,
+    .memory_destroy = sa2_cuda::memory_destroy,
+    .stream_open = sa2_cuda::stream_open,
+    .stream_close = sa2_cuda::stream_close,
+    .finish = sa2_cuda::finish,
+    .upload = sa2_cuda::upload,
+    .download = sa2_cuda::start_download,
+};

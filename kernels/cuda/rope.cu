@@ -1,0 +1,62 @@
+/* rope.cu - contract: sa2_rope() in kernels/ops.h.
+ *
+ * One block per row; a thread forms the angle of one pair once and turns that pair in every head. The frequency of
+ * a pair is theta^(2i/d) rounded to f32, then its reciprocal, as every implementation of the model forms it: at
+ * large positions its last bit decides about the angle. The floor is twice the bytes of x.
+ */
+#include <math.h>
+
+#include "kernels/base/limits.h"
+#include "kernels/cuda/cuda_ops.cuh"
+#include "kernels/cuda/values.cuh"
+
+namespace sa2_cuda
+{
+static constexpr int MAX_PAIRS = SA2_LIMIT_HEAD_DIM / 2;
+
+static __device__ __forceinline__ float load_one(const vectors_view &x, long long at)
+{
+    return x.is_bf16 ? __bfloat162float(((const __nv_bfloat16 *)x.data)[at])
+                     : ((const float *)x.data)[at];
+}
+
+static __device__ __forceinline__ void store_one(const vectors_view &x, long long at, float value)
+{
+    if (x.is_bf16)
+        ((__nv_bfloat16 *)x.data)[at] = __float2bfloat16_rn(value);
+    else
+        ((float *)x.data)[at] = value;
+}
+
+/* x [gridDim.x, heads, d]; blockDim.x pairs at a time. */
+static __global__ void __launch_bounds__(MAX_PAIRS)
+    rope_kernel(vectors_view x, const int32_t *positions, double theta)
+{
+    long long row = blockIdx.x * x.stride;
+    float position = (float)positions[blockIdx.x];
+    int pairs = x.n / 2;
+    for (int i = (int)threadIdx.x; i < pairs; i += (int)blockDim.x) {
+        float frequency = 1.0f / (float)pow(theta, 2.0 * (double)i / (double)x.n);
+        float angle = position * frequency, c = cosine(angle), s = sine(angle);
+        for (int head = 0; head < x.per_row; head++) {
+            long long at = row + (long long)head * x.n + i;
+            float a = load_one(x, at), b = load_one(x, at + pairs);
+            store_one(x, at, a * c - b * s);
+            store_one(x, at + pairs, b * c + a * s);
+        }
+    }
+}
+
+sa2_status rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta, sa2_error *err)
+{
+    int64_t d = x.shape[2];
+    if (d > 2 * MAX_PAIRS)
+        return sa2_fail(err, SA2_ERR_LIMIT, "rope: heads of %lld, up to %d are possible",
+                        (long long)d, 2 * MAX_PAIRS);
+    if (sa2_tensor_count(&x) == 0)
+        return SA2_OK;
+    unsigned threads = (unsigned)((d / 2 + WARP - 1) / WARP * WARP);
+    return launch(s, "rope", rope_kernel, dim3((unsigned)x.shape[0]), threads, 0, err,
+                  vectors_of(x), (const int32_t *)positions.data, (double)theta);
+}
+} // namespace sa2_cuda

@@ -1,0 +1,399 @@
+/* checker.cc - what each byte of the device is, and who touched it last.
+ *
+ * Kernels are compiled with -fsanitize=thread but not linked with its library: the hooks at the end of this file
+ * receive each of their loads and stores and know which thread of which block makes it. They stop the program at
+ *   a byte outside every allocation, or that a test has poisoned for the address sanitizer;
+ *   a byte that nobody has written; a byte that an asynchronous copy is still to write;
+ *   two accesses that nothing orders, one of them a write: by lanes without __syncwarp, by warps without
+ *   __syncthreads, by blocks at all.
+ *
+ * Order inside a block: every thread has the number of block barriers so far, and for each lane of its warp the
+ * last of that lane's own steps which it knows of; __syncwarp joins these.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <map>
+#include <string>
+
+extern char __executable_start, _end;
+extern "C" __attribute__((weak)) int __asan_address_is_poisoned(const volatile void *p);
+
+namespace cudasim
+{
+enum : uint8_t { ALLOCATED = 1, WRITTEN = 2, IN_FLIGHT = 4 };
+
+/* One of the last accesses to eight bytes. */
+struct trace {
+    uint32_t launch; /* 0: none; shared memory counts blocks */
+    uint32_t block, barriers, step, pc;
+    uint16_t thread;
+    uint8_t bytes; /* of the eight, a bit each */
+    access kind;
+};
+enum { TRACES = 4 };
+
+struct space {
+    const char *name;
+    uintptr_t base;
+    size_t bytes;
+    uint8_t *what;           /* [bytes] */
+    trace (*traces)[TRACES]; /* [bytes / 8] */
+    uint32_t launch;
+};
+
+static const size_t DEVICE_BYTES = (size_t)32
+                                   << 30; /* of address space; freed addresses do not come back */
+enum { ALLOCATION_ALIGN = 256, PAGE = 4096 };
+
+static space global, shared;
+static std::map<uintptr_t, size_t> *allocations;
+static size_t top;
+static uint32_t turn, counter;
+static uintptr_t argument_base;
+static size_t argument_bytes;
+
+static uint32_t barriers; /* of the running block */
+static uint32_t steps[MAX_WARPS][WARP][WARP];
+
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        stop("memory", "%zu bytes of address space are not to be had", bytes);
+    return p;
+}
+
+static space make_space(const char *name, void *base, size_t bytes)
+{
+    return {name,
+            (uintptr_t)base,
+            bytes,
+            (uint8_t *)reserve(bytes),
+            (trace(*)[TRACES])reserve(bytes / 8 * sizeof(trace[TRACES])),
+            0};
+}
+
+void check_open()
+{
+    if (global.bytes != 0)
+        return;
+    global = make_space("global memory", reserve(DEVICE_BYTES), DEVICE_BYTES);
+    allocations = new std::map<uintptr_t, size_t>;
+}
+
+/* ---- allocations ---- */
+
+void *check_allocate(size_t bytes, bool initialised)
+{
+    check_open();
+    size_t at = (top + ALLOCATION_ALIGN - 1) / ALLOCATION_ALIGN * ALLOCATION_ALIGN;
+    if (bytes > DEVICE_BYTES - at - PAGE)
+        return nullptr;
+    top = at + bytes + ALLOCATION_ALIGN;
+    unsigned char *p = (unsigned char *)global.base + at;
+    if (!initialised)
+        memset(p, 0xff, bytes);
+    memset(global.what + at, initialised ? ALLOCATED | WRITTEN : ALLOCATED, bytes);
+    (*allocations)[(uintptr_t)p] = bytes;
+    return p;
+}
+
+/* Whole pages go back to the system. */
+static void drop_pages(uintptr_t first, uintptr_t end)
+{
+    first = (first + PAGE - 1) / PAGE * PAGE;
+    end = end / PAGE * PAGE;
+    if (first < end)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
+bool check_free(void *p)
+{
+    auto found = allocations->find((uintptr_t)p);
+    if (found == allocations->end())
+        return false;
+    size_t at = found->first - global.base, bytes = found->second;
+    memset(global.what + at, 0, bytes);
+    drop_pages(global.base + at, global.base + at + bytes);
+    drop_pages((uintptr_t)(global.what + at), (uintptr_t)(global.what + at + bytes));
+    drop_pages((uintptr_t)(global.traces + at / 8), (uintptr_t)(global.traces + (at + bytes) / 8));
+    allocations->erase(found);
+    return true;
+}
+
+void check_host_copy(const void *p, size_t bytes, access kind)
+{
+    uintptr_t at = (uintptr_t)p - global.base;
+    if (at >= global.bytes)
+        return; /* memory of the host */
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t *what = &global.what[at + i];
+        if ((*what & ALLOCATED) == 0)
+            stop("bounds", "a copy of %zu bytes leaves its allocation at byte %zu", bytes, i);
+        if (kind == access::WRITE)
+            *what |= WRITTEN;
+        else if ((*what & WRITTEN) == 0)
+            stop("unwritten", "a copy reads byte %zu, which nobody wrote", i);
+    }
+}
+
+/* ---- order ---- */
+
+void check_launch(const void *arguments, size_t bytes)
+{
+    argument_base = (uintptr_t)arguments;
+    argument_bytes = bytes;
+    if (shared.bytes == 0)
+        shared = make_space("shared memory", running.shared, (size_t)228 << 10);
+    global.launch = ++counter;
+}
+
+void check_block()
+{
+    shared.launch = ++counter;
+    memset(shared.what, 0, shared.bytes);
+    memset(shared.what, ALLOCATED, running.shared_bytes);
+    barriers = 0;
+    memset(steps, 0, sizeof steps[0] * (size_t)running.n_warps);
+    for (int w = 0; w < running.n_warps; w++)
+        for (int lane = 0; lane < WARP; lane++)
+            steps[w][lane][lane] = 1;
+}
+
+void check_block_sync()
+{
+    barriers++;
+}
+
+void check_warp_sync(int w, unsigned lanes)
+{
+    uint32_t joined[WARP] = {0};
+    for (unsigned left = lanes; left != 0; left &= left - 1)
+        for (int i = 0; i < WARP; i++) {
+            uint32_t step = steps[w][__builtin_ctz(left)][i];
+            joined[i] = step > joined[i] ? step : joined[i];
+        }
+    for (unsigned left = lanes; left != 0; left &= left - 1) {
+        int lane = __builtin_ctz(left);
+        memcpy(steps[w][lane], joined, sizeof joined);
+        steps[w][lane][lane]++;
+    }
+}
+
+/* ---- one access ---- */
+
+/* "rms_norm.cu:41" from the debug information. */
+static std::string place_of(uint32_t pc)
+{
+    char command[160], line[512] = "";
+    snprintf(command, sizeof command, "addr2line -e /proc/%d/exe 0x%x 2>/dev/null", (int)getpid(),
+             pc - 1);
+    FILE *pipe = popen(command, "r");
+    if (pipe != nullptr) {
+        if (fgets(line, sizeof line, pipe) == nullptr)
+            line[0] = '\0';
+        pclose(pipe);
+    }
+    line[strcspn(line, " \n")] = '\0';
+    const char *slash = strrchr(line, '/');
+    return slash != nullptr ? slash + 1 : line;
+}
+
+static const char *name_of(access kind)
+{
+    return kind == access::READ ? "read" : kind == access::WRITE ? "write" : "atomic";
+}
+
+[[noreturn]] static void refuse(const char *kind, const space *s, uintptr_t p, size_t bytes,
+                                access how, uint32_t pc, const char *why)
+{
+    char object[96] = "";
+    if (s == &global) {
+        auto next = allocations->upper_bound(p);
+        if (next != allocations->begin()) {
+            --next;
+            snprintf(object, sizeof object, ", byte %zu of an allocation of %zu",
+                     (size_t)(p - next->first), next->second);
+        }
+    }
+    stop(kind, "%s of %zu bytes in %s at %zu%s: %s (%s)", name_of(how), bytes, s->name,
+         (size_t)(p - s->base), object, why, place_of(pc).c_str());
+}
+
+static void judge_bytes(space *s, uintptr_t p, size_t bytes, access how, uint32_t pc)
+{
+    uint8_t *what = s->what + (p - s->base);
+    for (size_t i = 0; i < bytes; i++) {
+        if ((what[i] & ALLOCATED) == 0)
+            refuse("bounds", s, p + i, bytes, how, pc, "outside every allocation");
+        if ((what[i] & IN_FLIGHT) != 0)
+            refuse("flight", s, p + i, bytes, how, pc, "a copy into it was not waited for");
+        if (how != access::WRITE && (what[i] & WRITTEN) == 0)
+            refuse("unwritten", s, p + i, bytes, how, pc, "nobody wrote it");
+        if (how != access::READ)
+            what[i] |= WRITTEN;
+    }
+    if (s == &global && __asan_address_is_poisoned != nullptr)
+        for (size_t i = 0; i < bytes; i += 8)
+            if (__asan_address_is_poisoned((void *)(p + i)) ||
+                __asan_address_is_poisoned((void *)(p + bytes - 1)))
+                refuse("bounds", s, p + i, bytes, how, pc, "in the guard of a tensor");
+}
+
+/* Does `before` happen before what thread t does now? */
+static bool is_ordered(const trace *before, const thread *t)
+{
+    if (before->block != running.index)
+        return false;
+    if (before->thread == t->linear || before->barriers < barriers)
+        return true;
+    return before->thread / WARP == t->warp &&
+           before->step <= steps[t->warp][t->lane][before->thread % WARP];
+}
+
+static bool conflict(access a, access b)
+{
+    return (a != access::READ || b != access::READ) &&
+           !(a == access::ATOMIC && b == access::ATOMIC);
+}
+
+static void judge_order(space *s, uintptr_t p, size_t bytes, access how, uint32_t pc)
+{
+    const thread *t = running.current;
+    trace now = {s->launch, running.index,       barriers, steps[t->warp][t->lane][t->lane],
+                 pc,        (uint16_t)t->linear, 0,        how};
+    while (bytes > 0) {
+        size_t in = p & 7, n = bytes < 8 - in ? bytes : 8 - in;
+        now.bytes = (uint8_t)(((1u << n) - 1) << in);
+        trace *row = s->traces[(p - s->base) >> 3];
+        int put = -1;
+        for (int i = 0; i < TRACES; i++) {
+            trace *old = &row[i];
+            bool mine =
+                old->launch != s->launch ||
+                (old->block == now.block && old->thread == now.thread &&
+                 (old->bytes & ~now.bytes) == 0 && (old->kind == how || how == access::WRITE));
+            if (mine && put < 0)
+                put = i;
+            if (old->launch != s->launch || (old->bytes & now.bytes) == 0 ||
+                !conflict(old->kind, how) || is_ordered(old, t))
+                continue;
+            char why[160];
+            snprintf(why, sizeof why, "not ordered after the %s by thread %d of block %u at %s",
+                     name_of(old->kind), old->thread, old->block, place_of(old->pc).c_str());
+            refuse("race", s, p, bytes, how, pc, why);
+        }
+        row[put >= 0 ? put : (int)(turn++ % TRACES)] = now;
+        p += n;
+        bytes -= n;
+    }
+}
+
+static space *space_of(uintptr_t p)
+{
+    if (p - shared.base < shared.bytes)
+        return &shared;
+    return p - global.base < global.bytes ? &global : nullptr;
+}
+
+static uint32_t offset_of(const void *pc)
+{
+    return (uint32_t)((uintptr_t)pc - (uintptr_t)&__executable_start);
+}
+
+/* Its own variables, the arguments, and tables of the program. */
+static bool is_private(uintptr_t p)
+{
+    return p - (uintptr_t)running.current->stack < (size_t)(64 << 10) ||
+           p - argument_base < argument_bytes ||
+           p - (uintptr_t)&__executable_start < (uintptr_t)&_end - (uintptr_t)&__executable_start;
+}
+
+void check_access(const void *address, size_t bytes, access how, const void *pc)
+{
+    if (running.current == nullptr)
+        return; /* a launcher */
+    uintptr_t p = (uintptr_t)address;
+    space *s = space_of(p);
+    if (s == nullptr) {
+        if (!is_private(p))
+            stop("pointer", "%s of %zu bytes at %p, which is no memory of the device (%s)",
+                 name_of(how), bytes, address, place_of(offset_of(pc)).c_str());
+        return;
+    }
+    if (bytes <= 16 && (bytes & (bytes - 1)) == 0 && p % bytes != 0)
+        refuse("alignment", s, p, bytes, how, offset_of(pc), "misaligned");
+    judge_bytes(s, p, bytes, how, offset_of(pc));
+    judge_order(s, p, bytes, how, offset_of(pc));
+}
+
+/* ---- copies in flight ---- */
+
+void check_copy_issued(void *to, const void *from, int bytes, const void *pc)
+{
+    if (space_of((uintptr_t)to) != &shared)
+        stop("pointer", "cp.async to %p, which is not shared memory", to);
+    check_access(to, 16, access::WRITE, pc);
+    if (bytes > 0)
+        check_access(from, (size_t)bytes, access::READ, pc);
+    for (size_t i = 0; i < 16; i++)
+        shared.what[(uintptr_t)to - shared.base + i] |= IN_FLIGHT;
+}
+
+void check_copy_done(void *to)
+{
+    for (size_t i = 0; i < 16; i++)
+        shared.what[(uintptr_t)to - shared.base + i] &= (uint8_t)~IN_FLIGHT;
+    check_access(to, 16, access::WRITE, nullptr);
+}
+} // namespace cudasim
+
+/* ---- what the compiler calls ---- */
+
+using cudasim::access;
+#define HOOK extern "C" __attribute__((visibility("default"), noinline)) void
+#define HOOKS(n)                                                                                   \
+    HOOK __tsan_read##n(void *p)                                                                   \
+    {                                                                                              \
+        cudasim::check_access(p, n, access::READ, __builtin_return_address(0));                    \
+    }                                                                                              \
+    HOOK __tsan_write##n(void *p)                                                                  \
+    {                                                                                              \
+        cudasim::check_access(p, n, access::WRITE, __builtin_return_address(0));                   \
+    }                                                                                              \
+    HOOK __tsan_unaligned_read##n(void *p)                                                         \
+    {                                                                                              \
+        cudasim::check_access(p, n, access::READ, __builtin_return_address(0));                    \
+    }                                                                                              \
+    HOOK __tsan_unaligned_write##n(void *p)                                                        \
+    {                                                                                              \
+        cudasim::check_access(p, n, access::WRITE, __builtin_return_address(0));                   \
+    }
+HOOKS(1)
+HOOKS(2)
+HOOKS(4)
+HOOKS(8)
+HOOKS(16)
+HOOK __tsan_read_range(void *p, size_t n)
+{
+    cudasim::check_access(p, n, access::READ, __builtin_return_address(0));
+}
+HOOK __tsan_write_range(void *p, size_t n)
+{
+    cudasim::check_access(p, n, access::WRITE, __builtin_return_address(0));
+}
+HOOK __tsan_init(void)
+{
+}
+HOOK __tsan_func_entry(void *)
+{
+}
+HOOK __tsan_func_exit(void)
+{
+}

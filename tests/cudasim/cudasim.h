@@ -1,0 +1,17 @@
+/* cudasim.h - what a test may ask of the simulated device.
+ */
+#ifndef CUDASIM_CUDASIM_H
+#define CUDASIM_CUDASIM_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* After `after` calls of `call` ("cudaMalloc"), the next one fails with `error`, a cudaError_t. */
+void cudasim_fail(const char *call, int after, int error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

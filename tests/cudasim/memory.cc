@@ -1,0 +1,207 @@
+/* memory.cc - allocations, copies, streams and events of the runtime; all work is done when it is submitted.
+ *
+ * cudasim_fail() of cudasim.h makes a call of the runtime fail, so that tests see what a device can do to us.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+
+#include "cudasim.h"
+
+using namespace cudasim;
+
+struct cudasim_stream {
+    int unused;
+};
+struct cudasim_event {
+    int unused;
+};
+
+/* ---- failures on request ---- */
+
+static struct {
+    char call[64];
+    int after;
+    cudaError_t error;
+} planned;
+
+static cudaError_t last_error;
+
+void cudasim_fail(const char *call, int after, int error)
+{
+    snprintf(planned.call, sizeof planned.call, "%s", call);
+    planned.after = after;
+    planned.error = (cudaError_t)error;
+}
+
+cudaError_t cudasim::outcome(const char *call)
+{
+    if (strcmp(planned.call, call) != 0 || planned.after-- > 0)
+        return cudaSuccess;
+    planned.call[0] = '\0';
+    last_error = planned.error;
+    return planned.error;
+}
+
+static const struct {
+    cudaError_t error;
+    const char *name, *text;
+} errors[] = {
+    {cudaSuccess, "cudaSuccess", "no error"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+    {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+    {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+     "CUDA driver version is insufficient for CUDA runtime version"},
+    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+    {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+};
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    for (auto &e : errors)
+        if (e.error == error)
+            return e.name;
+    return "unrecognized error code";
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    for (auto &e : errors)
+        if (e.error == error)
+            return e.text;
+    return "unrecognized error code";
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t error = last_error;
+    last_error = cudaSuccess;
+    return error;
+}
+
+/* ---- devices: two, so that ordinals mean something ---- */
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 2;
+    return outcome("cudaGetDeviceCount");
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
+{
+    if (device < 0 || device > 1)
+        return cudaErrorInvalidDevice;
+    *p = cudaDeviceProp();
+    snprintf(p->name, sizeof p->name, "simulated");
+    p->major = 9;
+    p->multiProcessorCount = 132;
+    p->totalGlobalMem = (size_t)8 << 30;
+    p->sharedMemPerBlockOptin = SHARED_BYTES;
+    p->managedMemory = 1;
+    return outcome("cudaGetDeviceProperties");
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    return device == 0 || device == 1 ? outcome("cudaSetDevice") : cudaErrorInvalidDevice;
+}
+
+/* ---- memory ---- */
+
+static cudaError_t allocate(const char *call, void **p, size_t bytes, bool initialised)
+{
+    cudaError_t error = outcome(call);
+    if (error == cudaSuccess && (*p = check_allocate(bytes, initialised)) == nullptr)
+        error = cudaErrorMemoryAllocation;
+    return error;
+}
+
+static cudaError_t release(void *p)
+{
+    return p == nullptr || check_free(p) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    return allocate("cudaMalloc", p, bytes, false);
+}
+
+cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
+{
+    return allocate("cudaMallocManaged", p, bytes, true);
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    return allocate("cudaHostAlloc", p, bytes, true);
+}
+
+cudaError_t cudaFree(void *p)
+{
+    return release(p);
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    return release(p);
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+{
+    cudaError_t error = outcome("cudaMemcpyAsync");
+    if (error != cudaSuccess)
+        return error;
+    check_host_copy(from, bytes, access::READ);
+    check_host_copy(to, bytes, access::WRITE);
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
+{
+    check_host_copy(to, bytes, access::WRITE);
+    memset(to, value, bytes);
+    return outcome("cudaMemsetAsync");
+}
+
+/* ---- streams and events ---- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+    *stream = new cudasim_stream();
+    return outcome("cudaStreamCreateWithFlags");
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    delete stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return outcome("cudaStreamSynchronize");
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = new cudasim_event();
+    return outcome("cudaEventCreateWithFlags");
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return outcome("cudaEventRecord");
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return outcome("cudaEventSynchronize");
+}

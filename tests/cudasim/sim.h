@@ -1,0 +1,129 @@
+/* sim.h - what the parts of the simulated device know of each other.
+ *
+ *   fibers.cc       threads of a block as fibers on one thread of the host, and who runs next
+ *   launch.cc       grids, blocks, block barriers, the end of threads
+ *   warp.cc         what the lanes of a warp do together: shuffles, votes, matrix loads and products
+ *   copies.cc       cp.async, atomics
+ *   memory.cc       allocations, and the runtime's copies, streams and events
+ *   checker.cc      what each byte is and who touched it last; the hooks that the compiler calls
+ *
+ * One launch runs at a time. A launch ends before the call that started it returns.
+ */
+#ifndef CUDASIM_SIM_H
+#define CUDASIM_SIM_H
+
+#include <vector>
+
+#include <cuda_runtime.h>
+
+namespace cudasim
+{
+enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = MAX_THREADS / WARP };
+enum { SHARED_BYTES = 227 << 10, SHARED_FREE = 48 << 10 }; /* of a block, on request and without */
+
+enum class state : uint8_t { RUNNABLE, IN_WARP, AT_BARRIER, EXITED };
+
+/* One 16-byte copy that a thread has asked for. */
+struct pending_copy {
+    unsigned char *to;
+    const unsigned char *from;
+    int bytes; /* that are read; the rest becomes zero */
+};
+
+struct thread {
+    void *stack_pointer;
+    char *stack;
+    uint3 index;
+    int linear, warp, lane;
+    state now;
+
+    /* In a meeting of lanes, or at the barrier: what, with whom, where in the source. */
+    const char *what;
+    void (*act)(struct meeting &);
+    void *payload;
+    unsigned mask;
+    at where;
+
+    std::vector<pending_copy> copies;
+    std::vector<size_t> groups; /* copies up to each commit */
+};
+
+struct warp {
+    unsigned alive, runnable, meeting; /* lanes */
+};
+
+/* Lanes that have come together; act() reads and writes their payloads. */
+struct meeting {
+    int warp;
+    unsigned lanes;
+    void *payload[WARP];
+    const thread *member[WARP];
+};
+
+struct block {
+    const char *kernel; /* NULL: no launch is running */
+    thread *threads;    /* [MAX_THREADS] */
+    thread *current;    /* NULL: not inside a kernel */
+    warp warps[MAX_WARPS];
+    int n_threads, n_warps, n_alive, n_at_barrier;
+    at barrier;
+    unsigned index; /* linear, in the grid */
+    unsigned char *shared;
+    size_t shared_bytes;
+    void *launcher; /* its stack pointer while fibers run */
+    uint64_t random;
+    bool in_order;
+};
+extern block running;
+
+/* Prints "cudasim: <kind>: kernel K, block (x, y, z), thread (x, y, z): <message>" and ends the process. */
+[[noreturn]] void stop(const char *kind, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- fibers.cc ---- */
+
+void fibers_open();                          /* once */
+void fiber_start(thread *t, void (*body)()); /* makes it runnable from the top of body */
+void fibers_run();                           /* until the last thread has exited */
+[[noreturn]] void fiber_exit();              /* the current one never runs again */
+void set_runnable(int warp, unsigned lanes);
+void wait_here(state why); /* the current thread gives way until it is runnable */
+void give_way();           /* at random, another goes on first */
+uint32_t random_bits();
+
+/* ---- warp.cc ---- */
+
+/* Waits for the lanes of mask; the last of them acts for all. */
+void meet(const char *what, unsigned mask, void (*act)(meeting &), void *payload, at where);
+void warp_after_exit(int warp); /* a lane has gone: the others may be complete now */
+
+/* ---- launch.cc ---- */
+
+void barrier_after_exit();
+
+/* ---- copies.cc ---- */
+
+void finish_copies(thread *t, size_t n);
+
+/* ---- memory.cc ---- */
+
+cudaError_t outcome(const char *call); /* cudaSuccess, unless a test has planned something else */
+
+/* ---- checker.cc ---- */
+
+enum class access : uint8_t { READ, WRITE, ATOMIC };
+
+void check_open();
+void *check_allocate(size_t bytes, bool initialised);
+bool check_free(void *p); /* false: not an allocation */
+void check_host_copy(const void *p, size_t bytes, access kind);
+void check_launch(const void *arguments, size_t bytes);
+void check_block();
+void check_access(const void *p, size_t bytes, access kind, const void *pc);
+void check_copy_issued(void *to, const void *from, int bytes, const void *pc);
+void check_copy_done(void *to);
+void check_warp_sync(int warp, unsigned lanes);
+void check_block_sync();
+} // namespace cudasim
+
+#endif

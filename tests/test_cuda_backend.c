@@ -1,0 +1,198 @@
+/* The CUDA backend on the simulated device: names, memory, copies, failures of the device, missing ops. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/stream.h"
+#include "tests/cudasim/cudasim.h"
+#include "tests/support/test_env.h"
+
+enum { OUT_OF_MEMORY = 2, DRIVER_TOO_OLD = 35, NO_DEVICE = 100, LAUNCH_FAILURE = 719 };
+
+static sa2_backend *open_device(const char *name)
+{
+    sa2_backend *backend;
+    sa2_error err = {0};
+    if (sa2_backend_open(&backend, &(sa2_backend_options){.device = name}, &err) != SA2_OK)
+        fail_msg("%s: %s", name, err.message);
+    return backend;
+}
+
+static sa2_stream *open_stream(sa2_backend *backend)
+{
+    sa2_stream *s;
+    sa2_error err = {0};
+    if (sa2_stream_create(&s, backend, 1 << 20, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    return s;
+}
+
+static void assert_not_opened(const char *name, sa2_status status, const char *part)
+{
+    sa2_backend *backend;
+    sa2_error err = {0};
+    assert_int_equal(sa2_backend_open(&backend, &(sa2_backend_options){.device = name}, &err),
+                     status);
+    assert_null(backend);
+    if (strstr(err.message, part) == NULL)
+        fail_msg("%s: \"%s\", \"%s\" expected in it", name, err.message, part);
+}
+
+static void a_device_is_opened_by_name_and_number(void **state)
+{
+    (void)state;
+    sa2_backend *backend = open_device("cuda-sim:1");
+    assert_string_equal(sa2_backend_device(backend), "cuda-sim:1");
+    assert_string_equal(sa2_backend_isa(backend), "sm_90 simulated");
+    sa2_backend_close(backend);
+    assert_not_opened("cuda-sim:2", SA2_ERR_UNSUPPORTED,
+                      "device cuda:2: this machine has 2, the last is cuda:1");
+    assert_not_opened("cpu:1", SA2_ERR_UNSUPPORTED, "there is one, cpu");
+    static const char *const wrong[] = {"gpu", "cuda-sim:",   "cuda-sim:x",          "cuda-sim:1x",
+                                        ":0",  "cuda-sim:-1", "cuda-sim:99999999999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_not_opened(wrong[i], SA2_ERR_UNSUPPORTED, "this build has cpu, ");
+}
+
+static void what_keeps_a_device_from_opening_is_told(void **state)
+{
+    (void)state;
+    cudasim_fail("cudaGetDeviceCount", 0, NO_DEVICE);
+    assert_not_opened("cuda-sim", SA2_ERR_UNSUPPORTED, "this machine has no GPU");
+    cudasim_fail("cudaGetDeviceCount", 0, DRIVER_TOO_OLD);
+    assert_not_opened("cuda-sim", SA2_ERR_UNSUPPORTED, "no driver, or one too old");
+    cudasim_fail("cudaSetDevice", 0, LAUNCH_FAILURE);
+    assert_not_opened("cuda-sim", SA2_ERR_DEVICE, "unspecified launch failure");
+}
+
+static void memory_that_is_not_there_is_told_with_its_size(void **state)
+{
+    (void)state;
+    sa2_backend *backend = open_device("cuda-sim");
+    sa2_arena arena;
+    sa2_error err = {0};
+    cudasim_fail("cudaMalloc", 0, OUT_OF_MEMORY);
+    assert_int_equal(sa2_backend_arena_create(backend, &arena, 12345, &err), SA2_ERR_NOMEM);
+    assert_non_null(strstr(err.message, "12345 bytes on cuda:0: out of memory"));
+    sa2_backend_close(backend);
+}
+
+/* Everything that a stream asks the device for, failing in turn: what was taken before is given back. */
+static void a_stream_that_cannot_be_had_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags",
+                                        "cudaEventCreateWithFlags"};
+    sa2_backend *backend = open_device("cuda-sim");
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        for (int after = 0; after < 8; after++) {
+            sa2_stream *s;
+            sa2_error err = {0};
+            cudasim_fail(calls[i], after, OUT_OF_MEMORY);
+            sa2_status st = sa2_stream_create(&s, backend, 1000, &err);
+            cudasim_fail("", 0, 0);
+            assert_int_equal(st == SA2_OK, s != NULL);
+            assert_true(st == SA2_OK || strstr(err.message, "out of memory") != NULL);
+            sa2_stream_destroy(s);
+        }
+    sa2_backend_close(backend);
+}
+
+/* More than a slot, more than the inbox, more downloads than it has places; between them an op. */
+static void copies_of_any_size_keep_their_order_with_ops(void **state)
+{
+    (void)state;
+    enum { N = 3 << 20, PARTS = 200 };
+    sa2_backend *backend = open_device("cuda-sim");
+    sa2_stream *s = open_stream(backend);
+    sa2_arena arena;
+    assert_int_equal(sa2_backend_arena_create(backend, &arena, N * sizeof(float), NULL), SA2_OK);
+    float *sent = malloc(N * sizeof *sent), *got = malloc(N * sizeof *got);
+    for (int i = 0; i < N; i++)
+        sent[i] = (float)i;
+    sa2_tensor x = sa2_tensor_2d(arena.base, SA2_F32, PARTS, 128);
+    sa2_upload(s, sa2_tensor_1d(arena.base, SA2_F32, N), sent);
+    sa2_mix(s, x, 2.0f, x, 0.0f, x);
+    sa2_download(s, got, sa2_tensor_1d(arena.base, SA2_F32, N));
+    for (int i = 0; i < PARTS; i++)
+        sa2_download(s, sent + (ptrdiff_t)i * 128, sa2_tensor_rows(x, i, 1));
+    assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+    for (int i = 0; i < N; i++)
+        assert_true(got[i] == (float)i * (i < PARTS * 128 ? 2.0f : 1.0f));
+    for (int i = 0; i < PARTS * 128; i++)
+        assert_true(sent[i] == 2.0f * (float)i);
+    free(sent);
+    free(got);
+    sa2_stream_destroy(s);
+    sa2_backend_arena_destroy(backend, &arena);
+    sa2_backend_close(backend);
+}
+
+static void a_device_that_fails_is_told_and_the_ops_after_it_do_nothing(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"cudaLaunchKernelEx", "cudaMemcpyAsync",
+                                        "cudaStreamSynchronize"};
+    sa2_backend *backend = open_device("cuda-sim");
+    sa2_stream *s = open_stream(backend);
+    sa2_arena arena;
+    assert_int_equal(sa2_backend_arena_create(backend, &arena, 64, NULL), SA2_OK);
+    sa2_tensor x = sa2_tensor_1d(arena.base, SA2_F32, 16);
+    float values[16] = {0};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        sa2_error err = {0};
+        cudasim_fail(calls[i], 0, LAUNCH_FAILURE);
+        sa2_upload(s, x, values);
+        sa2_activate(s, x, x, SA2_ACT_ABS, 0.0f, (sa2_tensor){0});
+        assert_int_equal(sa2_stream_finish(s, &err), SA2_ERR_DEVICE);
+        assert_non_null(strstr(err.message, "unspecified launch failure (cudaErrorLaunchFailure)"));
+        assert_int_equal(sa2_stream_finish(s, &err), SA2_OK);
+    }
+    sa2_stream_destroy(s);
+    sa2_backend_arena_destroy(backend, &arena);
+    sa2_backend_close(backend);
+}
+
+static void every_op_is_there_or_refused_by_its_name(void **state)
+{
+    (void)state;
+    sa2_backend *backend = open_device("cuda-sim");
+    sa2_stream *s = open_stream(backend);
+    int all, n = sa2_backend_ops(backend, &all);
+    assert_true(n > 0 && n <= all);
+    void (*const *entries)(void) =
+        (void (*const *)(void))((const char *)s->ops + offsetof(sa2_ops, matrix_bytes));
+    for (int i = 0; i < all; i++)
+        assert_true(entries[i] != NULL);
+    sa2_backend *cpu = open_device("cpu");
+    assert_int_equal(sa2_backend_ops(cpu, &all), all);
+    sa2_backend_close(cpu);
+    if (strstr(s->ops->missing, "conv2d ") != NULL) {
+        float values[64] = {0};
+        sa2_matrix w = {.data = values, .dtype = SA2_F32, .rows = 4, .cols = 4};
+        sa2_tensor x = sa2_tensor_3d(values, SA2_F32, 2, 2, 4);
+        sa2_conv2d(s, (sa2_conv2d_args){.y = x, .x = x, .w = &w, .kernel = 1, .stride = 1});
+        assert_refused(s, "conv2d: the cuda device does not have this op yet");
+    }
+    sa2_stream_destroy(s);
+    sa2_backend_close(backend);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_device_is_opened_by_name_and_number),
+        cmocka_unit_test(what_keeps_a_device_from_opening_is_told),
+        cmocka_unit_test(memory_that_is_not_there_is_told_with_its_size),
+        cmocka_unit_test(a_stream_that_cannot_be_had_leaves_nothing_behind),
+        cmocka_unit_test(copies_of_any_size_keep_their_order_with_ops),
+        cmocka_unit_test(a_device_that_fails_is_told_and_the_ops_after_it_do_nothing),
+        cmocka_unit_test(every_op_is_there_or_refused_by_its_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
