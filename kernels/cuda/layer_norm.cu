@@ -28,6 +28,7 @@ template <int THREADS> static __device__ __forceinline__ float sum_over(float x,
     return block_sum<THREADS>(x, room);
 }
 
+template <bool ACTIVATES>
 static __device__ __forceinline__ void finish_pack(const layer_norm_args &a, long long to,
                                                    long long table, int at, float (&x)[PACK],
                                                    float mean, float factor)
@@ -50,7 +51,7 @@ static __device__ __forceinline__ void finish_pack(const layer_norm_args &a, lon
         for (int i = 0; i < PACK; i++)
             x[i] = x[i] * (1.0f + p[i]) + q[i];
     }
-    if (a.activation != SA2_ACT_NONE)
+    if (ACTIVATES)
 #pragma unroll
         for (int i = 0; i < PACK; i++)
             x[i] = activate_one(x[i], a.activation, 0.0f);
@@ -74,7 +75,7 @@ static __device__ __forceinline__ float sum_of_rest(const layer_norm_args &a, lo
     return sum;
 }
 
-template <int THREADS>
+template <int THREADS, bool ACTIVATES>
 static __global__ void __launch_bounds__(256) layer_norm_kernel(layer_norm_args a)
 {
     float *room = (float *)shared_bytes();
@@ -119,13 +120,23 @@ static __global__ void __launch_bounds__(256) layer_norm_kernel(layer_norm_args 
     for (int k = 0; k < KEPT; k++) {
         int at = (k * THREADS + me) * PACK;
         if (at < a.x.n)
-            finish_pack(a, to, table, at, kept[k], mean, factor);
+            finish_pack<ACTIVATES>(a, to, table, at, kept[k], mean, factor);
     }
     for (int at = (KEPT * THREADS + me) * PACK; at < a.x.n; at += THREADS * PACK) {
         float x[PACK];
         load_pack(x, a.x, from, at);
-        finish_pack(a, to, table, at, x, mean, factor);
+        finish_pack<ACTIVATES>(a, to, table, at, x, mean, factor);
     }
+}
+
+template <bool ACTIVATES>
+static sa2_status run(sa2_stream *s, const layer_norm_args &a, sa2_error *err)
+{
+    if (a.x.n <= WARP * PACK)
+        return launch(s, "layer_norm", layer_norm_kernel<WARP, ACTIVATES>,
+                      dim3(blocks_for(a.n_vectors, 8)), 8 * WARP, 2 * sizeof(float), err, a);
+    return launch(s, "layer_norm", layer_norm_kernel<256, ACTIVATES>, dim3((unsigned)a.n_vectors),
+                  256, 2 * 256 / WARP * sizeof(float), err, a);
 }
 
 sa2_status layer_norm(sa2_stream *s, const sa2_layer_norm_args *args, sa2_error *err)
@@ -154,10 +165,6 @@ sa2_status layer_norm(sa2_stream *s, const sa2_layer_norm_args *args, sa2_error 
         a.scale = vectors_of(args->scale);
         a.shift = vectors_of(args->shift);
     }
-    if (a.x.n <= WARP * PACK)
-        return launch(s, "layer_norm", layer_norm_kernel<WARP>, dim3(blocks_for(a.n_vectors, 8)),
-                      8 * WARP, 2 * sizeof(float), err, a);
-    return launch(s, "layer_norm", layer_norm_kernel<256>, dim3((unsigned)a.n_vectors), 256,
-                  2 * 256 / WARP * sizeof(float), err, a);
+    return a.activation == SA2_ACT_NONE ? run<false>(s, a, err) : run<true>(s, a, err);
 }
 } // namespace sa2_cuda

@@ -34,6 +34,7 @@ static __device__ __forceinline__ float dot(float sum, const float4 &x, const fl
 /* ---- thin ---- */
 
 static constexpr int GROUP = 8; /* rows of a block */
+static constexpr int AHEAD = 4; /* loads of weights that are on their way at one time */
 
 /* grid: strips of 32 weights; groups of 8 rows. */
 static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
@@ -50,19 +51,29 @@ static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
     for (int r = 0; r < GROUP; r++)
         start[r] = r < rows ? x_start(p, row0 + r) : 0;
     float sum[GROUP] = {};
-#pragma unroll 4
-    for (; quad < end; quad++, w += STRIP_ROWS) {
-        uint4 bits = load_once(w);
-        float4 weight = make_float4(__uint_as_float(bits.x), __uint_as_float(bits.y),
-                                    __uint_as_float(bits.z), __uint_as_float(bits.w));
+    for (; quad < end; quad += AHEAD, w += AHEAD * STRIP_ROWS) {
+        uint4 bits[AHEAD];
 #pragma unroll
-        for (int r = 0; r < GROUP; r++)
-            if (r < rows) {
-                const float *x = (const float *)p.x + start[r];
-                float4 v = p.is_aligned ? *(const float4 *)(x + x_offset(p, quad * QUAD))
-                                        : gather(p, start[r], quad * QUAD);
-                sum[r] = dot(sum[r], v, weight);
-            }
+        for (int i = 0; i < AHEAD; i++)
+            if (quad + i < end)
+                bits[i] = load_once(w + i * STRIP_ROWS);
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (quad + i >= end)
+                break;
+            float4 weight = make_float4(__uint_as_float(bits[i].x), __uint_as_float(bits[i].y),
+                                        __uint_as_float(bits[i].z), __uint_as_float(bits[i].w));
+            int k = (quad + i) * QUAD;
+#pragma unroll
+            for (int r = 0; r < GROUP; r++)
+                if (r < rows)
+                    sum[r] =
+                        dot(sum[r],
+                            p.is_aligned
+                                ? *(const float4 *)((const float *)p.x + start[r] + x_offset(p, k))
+                                : gather(p, start[r], k),
+                            weight);
+        }
     }
 #pragma unroll
     for (int r = 0; r < GROUP; r++)

@@ -123,6 +123,8 @@ static __device__ __forceinline__ void multiply_chunk(float (&sum)[4], const uin
 
 /* ---- thin ---- */
 
+static constexpr int AHEAD = 4; /* chunks whose weights are on their way at one time */
+
 /* grid: tiles of 16 weights; groups of 8 GROUPS rows. */
 template <typename X, int GROUPS>
 static __global__ void __launch_bounds__(SLICES *WARP) thin_kernel(product p)
@@ -139,15 +141,25 @@ static __global__ void __launch_bounds__(SLICES *WARP) thin_kernel(product p)
     for (int j = 0; j < GROUPS; j++)
         start[j] = row0 + 8 * j + g < p.rows ? x_start(p, row0 + 8 * j + g) : -1;
     float sum[GROUPS][4] = {};
-#pragma unroll 4
-    for (; chunk < end; chunk++, w += 2 * WARP) {
-        uint4 first = load_once(w), second = load_once(w + WARP);
+    for (; chunk < end; chunk += AHEAD, w += AHEAD * 2 * WARP) {
+        uint4 weights[AHEAD][2];
 #pragma unroll
-        for (int j = 0; j < GROUPS; j++) {
-            columns<X> c = {};
-            if (start[j] >= 0)
-                load_columns(c, p, start[j], chunk * CHUNK + 8 * t);
-            multiply_chunk(sum[j], first, second, c);
+        for (int c = 0; c < AHEAD; c++)
+            if (chunk + c < end) {
+                weights[c][0] = load_once(w + c * 2 * WARP);
+                weights[c][1] = load_once(w + c * 2 * WARP + WARP);
+            }
+#pragma unroll
+        for (int c = 0; c < AHEAD; c++) {
+            if (chunk + c >= end)
+                break;
+#pragma unroll
+            for (int j = 0; j < GROUPS; j++) {
+                columns<X> x = {};
+                if (start[j] >= 0)
+                    load_columns(x, p, start[j], (chunk + c) * CHUNK + 8 * t);
+                multiply_chunk(sum[j], weights[c][0], weights[c][1], x);
+            }
         }
     }
 #pragma unroll
