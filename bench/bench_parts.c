@@ -23,6 +23,7 @@ typedef struct settings {
     sa2_model model;
     sa2_dtype dtype;
     int context; /* positions before a decode step */
+    bool ask;    /* run what lines of stdin name, so that another program can measure in between */
     sa2_status status;
     sa2_error err;
 } settings;
@@ -327,11 +328,8 @@ static bool wants_language(sa2_bench *bench)
     return false;
 }
 
-static sa2_status run_language(settings *s, const sa2_bench_model_options *options)
+static void run_cases(settings *s)
 {
-    sa2_status st = sa2_bench_model_open(&s->model, s->bench.backend, options, &s->err);
-    if (st != SA2_OK)
-        return st;
     bench_front_end(s);
     bench_tokenizer(s);
     bench_hearing(s, 1);
@@ -341,6 +339,31 @@ static sa2_status run_language(settings *s, const sa2_bench_model_options *optio
     bench_decode(s, 1);
     bench_decode(s, 8);
     bench_decode(s, 32);
+}
+
+/* A line of stdin is a filter; an empty line on stdout ends the answer. */
+static void run_asked(settings *s)
+{
+    char line[64];
+    s->bench.filter = line;
+    while (s->status == SA2_OK && fgets(line, sizeof line, stdin) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        run_cases(s);
+        printf("\n");
+        fflush(stdout);
+    }
+    s->bench.filter = NULL;
+}
+
+static sa2_status run_language(settings *s, const sa2_bench_model_options *options)
+{
+    sa2_status st = sa2_bench_model_open(&s->model, s->bench.backend, options, &s->err);
+    if (st != SA2_OK)
+        return st;
+    if (s->ask)
+        run_asked(s);
+    else
+        run_cases(s);
     sa2_model_close(&s->model);
     return s->status;
 }
@@ -350,9 +373,11 @@ static sa2_status run_all(settings *s, const sa2_bench_model_options *options)
     sa2_status st = sa2_ceilings_measure(&s->bench, &s->err);
     if (st == SA2_OK && wants_language(&s->bench))
         st = run_language(s, options);
-    if (st == SA2_OK)
+    if (st == SA2_OK && !s->ask)
         st = sa2_bench_voice(&s->bench, options->preset, &s->err);
-    return st == SA2_OK ? sa2_bench_speech(&s->bench, options->preset, &s->err) : st;
+    if (st == SA2_OK && !s->ask)
+        st = sa2_bench_speech(&s->bench, options->preset, &s->err);
+    return st;
 }
 
 int sa2_bench_parts(int argc, char **argv)
@@ -376,6 +401,8 @@ int sa2_bench_parts(int argc, char **argv)
         {"context", 0, SA2_OPTION_INT, &s->context, "N", "positions before a decode step (512)"},
         {"filter", 'f', SA2_OPTION_TEXT, &s->bench.filter, "TEXT",
          "only cases whose name holds it"},
+        {"ask", 0, SA2_OPTION_FLAG, &s->ask, NULL,
+         "load once, then take filters from stdin, for all but speech out"},
         {"seconds", 's', SA2_OPTION_FLOAT, &spend, "X", "for each case (3)"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},

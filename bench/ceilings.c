@@ -241,6 +241,7 @@ sa2_status sa2_ceilings_measure(sa2_bench *bench, sa2_error *err)
     probe p;
     sa2_bench quick = *bench;
     quick.seconds = 0.3;
+    sa2_bench_wants(bench, "ceilings"); /* always; as a filter it asks for nothing else */
     bench->read_bytes = sa2_ceilings_read(&quick);
     sa2_status st = open_probe(&p, bench, NULL, err);
     if (st != SA2_OK)
