@@ -16,9 +16,9 @@ static void load_parts(sa2_model *model, int parts, sa2_weights *w)
         sa2_decoder_load(&model->decoder, &model->config.decoder, w);
 }
 
-/* With a map: of what is copied out of it, which for a native file is little. */
+/* With a map: of what is copied out of it, which for a native file is little; *mapped: of what is not. */
 static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, int parts,
-                          sa2_tensor_map *map, size_t *bytes, sa2_error *err)
+                          sa2_tensor_map *map, size_t *bytes, size_t *mapped, sa2_error *err)
 {
     sa2_stream *stream;
     sa2_status st = sa2_stream_create(&stream, backend, 0, err);
@@ -28,6 +28,7 @@ static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, 
     sa2_weights w = {.stream = stream, .map = map, .dtype = SA2_BF16, .err = err};
     load_parts(&measured, parts, &w);
     *bytes = w.bytes;
+    *mapped = w.mapped;
     sa2_stream_destroy(stream);
     return SA2_OK;
 }
@@ -35,7 +36,8 @@ static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, 
 sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
                                    size_t *bytes, sa2_error *err)
 {
-    return measure(config, backend, parts, NULL, bytes, err);
+    size_t mapped;
+    return measure(config, backend, parts, NULL, bytes, &mapped, err);
 }
 
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
@@ -83,7 +85,9 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                          .pack = sa2_pack_share(sa2_tensor_map_pack(map))};
     progress told = {.options = options};
     int parts = options != NULL ? options->parts : 0;
-    sa2_status st = measure(config, backend, parts, map, &told.total, err);
+    size_t bytes = 0, mapped = 0;
+    sa2_status st = measure(config, backend, parts, map, &bytes, &mapped, err);
+    told.total = bytes + mapped;
     if (st == SA2_OK && options != NULL && options->measured != NULL)
         st = options->measured(options->context, model, err);
     if (st != SA2_OK) {
@@ -91,7 +95,7 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
         return st;
     }
     sa2_stream *stream = NULL;
-    st = sa2_backend_arena_create(backend, &model->arena, told.total, err);
+    st = sa2_backend_arena_create(backend, &model->arena, bytes, err);
     if (st != SA2_OK) {
         st = sa2_wrap(err, st, "weights");
         goto cleanup;

@@ -58,7 +58,7 @@ void sa2_weights_release(sa2_weights *w)
         w->status = st;
     sa2_tensor_map_release(w->map);
     if (w->progress != NULL)
-        w->progress(w->context, w->bytes);
+        w->progress(w->context, w->bytes + w->mapped);
 }
 
 sa2_tensor sa2_weights_room(sa2_weights *w, sa2_dtype dtype, int64_t rows, int64_t cols)

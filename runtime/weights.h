@@ -26,6 +26,7 @@ typedef struct sa2_weights {
     const char *prefix;                            /* before every name; "" */
     size_t bytes;                                  /* the most that was taken at one time */
     size_t used;                                   /* taken now */
+    size_t mapped;                                 /* used where they lie in a native file */
     void (*progress)(void *context, size_t bytes); /* after each layer; NULL: nobody asks */
     void *context;
     sa2_status status; /* of the first failure */

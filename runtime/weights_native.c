@@ -43,10 +43,11 @@ static bool find_block(sa2_weights *w, const char *name, const char *layout,
             note(w, sa2_tensor_map_check_block(w->map, block, w->err));
         return false;
     }
-    if (w->arena == NULL) /* measuring: no room is needed for it */
-        return block != NULL;
     if (block == NULL)
         return false;
+    w->mapped += (size_t)block->bytes;
+    if (w->arena == NULL) /* measuring: no room is needed for it */
+        return true;
     if (strcmp(block->layout, layout) != 0) {
         refuse_layout(w, block, layout);
     } else if (block->ndim != wanted->ndim ||

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # check_long.sh BUILD - every fuzz target for a minute ($SA2_FUZZ_SECONDS), built with clang beside BUILD. What a
 # target finds it writes to build-fuzz/found/, where the next run begins with it; what it has learnt, to build-fuzz/learnt/.
+# Then conversions to a native file are killed 50 times.
 set -u
 build=$(realpath -m "${1:?check_long.sh BUILD}")
 source=$(realpath "$(dirname "$0")/..")
@@ -27,4 +28,5 @@ for target in "$fuzz"/tests/fuzz_*; do
         grep -a -m 1 -E 'ERROR|broken promise|runtime error' "$fuzz/$name.log"
     fi
 done
+SA2_KILLS=50 bash "$source/tests/check_native.sh" "$source" "$build" || failed="$failed native"
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }

@@ -11,6 +11,7 @@
 #include "loader/synthetic.h"
 #include "loader/token2wav_tensors.h"
 #include "loader/torch_zip_writer.h"
+#include "tests/support/native_bytes.h"
 #include "tests/support/pickle_bytes.h"
 #include "tests/support/zip_bytes.h"
 
@@ -164,6 +165,14 @@ static void write_golden(const char *corpus, const char *name, int n_metadata)
     sa2_tensor_list_destroy(&list);
 }
 
+/* ---- native files ---- */
+
+static void write_native(const char *corpus)
+{
+    char path[PATH];
+    insist(test_native_write(place(path, corpus, "pack", "small")), path, NULL);
+}
+
 /* ---- sounds ---- */
 
 static void write_sounds(const char *corpus)
@@ -202,6 +211,7 @@ int main(int argc, char **argv)
     write_onnx(argv[1]);
     write_golden(argv[1], "whole", 6);
     write_golden(argv[1], "no_tolerance", 2);
+    write_native(argv[1]);
     write_sounds(argv[1]);
     return 0;
 }
