@@ -178,23 +178,46 @@ static void what_cannot_be_written_is_refused_with_a_reason(void **state)
     }
 }
 
-static void a_full_disk_is_reported(void **state)
+static void a_full_disk_is_said_to_be_full(void **state)
+{
+    static const char *const names[] = {"full.wav", "full.flac"};
+    const fixture *f = *state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[512];
+        if (symlink("/dev/full", place(f, path, names[i])) != 0 || access(path, W_OK) != 0) {
+            printf("skipped: /dev/full is not there\n");
+            return;
+        }
+        sa2_audio_writer *writer;
+        sa2_error err = {0};
+        sa2_status st = sa2_audio_writer_create(&writer, path, 24000, SA2_SAMPLE_S16, &err);
+        if (st == SA2_OK)
+            st = sa2_audio_writer_append(writer, f->tone, N, &err);
+        if (st == SA2_OK)
+            st = sa2_audio_writer_finish(writer, &err);
+        assert_int_equal(st, SA2_ERR_IO);
+        if (strstr(err.message, names[i]) == NULL ||
+            strstr(err.message, "No space left on device") == NULL)
+            fail_msg("%s", err.message);
+        sa2_audio_writer_destroy(writer);
+    }
+}
+
+static void a_wav_file_is_whole_before_it_is_finished(void **state)
 {
     const fixture *f = *state;
     char path[512];
-    if (symlink("/dev/full", place(f, path, "full.wav")) != 0 || access(path, W_OK) != 0) {
-        printf("skipped: /dev/full is not there\n");
-        return;
-    }
     sa2_audio_writer *writer;
     sa2_error err = {0};
-    sa2_status st = sa2_audio_writer_create(&writer, path, 24000, SA2_SAMPLE_S16, &err);
-    if (st == SA2_OK)
-        st = sa2_audio_writer_append(writer, f->tone, N, &err);
-    if (st == SA2_OK)
-        st = sa2_audio_writer_finish(writer, &err);
-    assert_int_equal(st, SA2_ERR_IO);
-    assert_non_null(strstr(err.message, "full.wav: "));
+    assert_int_equal(
+        sa2_audio_writer_create(&writer, place(f, path, "half.wav"), 24000, SA2_SAMPLE_S16, &err),
+        SA2_OK);
+    assert_int_equal(sa2_audio_writer_append(writer, f->tone, 1000, &err), SA2_OK);
+    size_t n;
+    unsigned char *bytes = (unsigned char *)test_read_file(path, &n);
+    assert_int_equal(n, 44 + 2000);
+    assert_int_equal(bytes[40] | bytes[41] << 8, 2000); /* length of the data chunk */
+    free(bytes);
     sa2_audio_writer_destroy(writer);
 }
 
@@ -206,7 +229,8 @@ int main(void)
         cmocka_unit_test(lossy_files_keep_the_tone),
         cmocka_unit_test(standard_output_gets_raw_little_endian_samples),
         cmocka_unit_test(what_cannot_be_written_is_refused_with_a_reason),
-        cmocka_unit_test(a_full_disk_is_reported),
+        cmocka_unit_test(a_full_disk_is_said_to_be_full),
+        cmocka_unit_test(a_wav_file_is_whole_before_it_is_finished),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,6 +10,7 @@ int sa2_command_caption(int argc, char **argv);
 int sa2_command_chat(int argc, char **argv);
 int sa2_command_speak(int argc, char **argv);
 int sa2_command_voice(int argc, char **argv);
+int sa2_command_vocode(int argc, char **argv);
 int sa2_command_tokenize_audio(int argc, char **argv);
 int sa2_command_info(int argc, char **argv);
 int sa2_command_doctor(int argc, char **argv);

@@ -20,6 +20,7 @@ static const command commands[] = {
     {"chat", sa2_command_chat, "talk to the model, in text or sound"},
     {"speak", sa2_command_speak, "text to speech, in a voice"},
     {"voice", sa2_command_voice, "keep voices under names"},
+    {"vocode", sa2_command_vocode, "speech tokens or a mel to sound"},
     {"tokenize-audio", sa2_command_tokenize_audio, "recordings to speech tokens"},
     {"info", sa2_command_info, "what is in a model"},
     {"doctor", sa2_command_doctor, "what this machine can do, and the limits of input"},

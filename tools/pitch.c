@@ -1,46 +1,77 @@
 #include "tools/pitch.h"
 
+#include <assert.h>
 #include <math.h>
 
-/* How alike x[0, w) and x[lag, lag + w) are, -1 to 1. */
-static double likeness(const float *x, int w, int lag)
+enum {
+    MOST_RATE = 48000,
+    MOST_LAG = MOST_RATE / SA2_PITCH_LEAST_HZ,
+    MOST_WINDOW = MOST_RATE / 25,
+};
+
+static const double DIP = 0.15;     /* the paper tries 0.1; speech with noise in it needs more */
+static const double SILENCE = 1e-7; /* mean square: 70 dB below full scale */
+
+typedef struct excerpt {
+    float x[MOST_WINDOW + MOST_LAG + 1];
+    double normal[MOST_LAG + 2]; /* eq. 8 */
+} excerpt;
+
+static void cut(excerpt *e, int length, const float *samples, int64_t n, int64_t from)
 {
-    double xy = 0.0, xx = 1e-9, yy = 1e-9;
-    for (int i = 0; i < w; i++) {
-        double a = x[i], b = x[i + lag];
-        xy += a * b;
-        xx += a * a;
-        yy += b * b;
+    for (int i = 0; i < length; i++) {
+        int64_t at = from + i;
+        e->x[i] = at >= 0 && at < n && isfinite(samples[at]) ? samples[at] : 0.0f;
     }
-    return xy / sqrt(xx * yy);
 }
 
-float sa2_pitch_at(const float *samples, int64_t n, int rate, int64_t at)
+static void difference(excerpt *e, int window, int lags)
 {
-    const double voiced = 0.6,
-                 as_good = 0.9; /* the shortest period that is nearly the best is meant */
-    int window = rate / 50, longest = rate / SA2_PITCH_LEAST_HZ;
-    int shortest = rate / SA2_PITCH_MOST_HZ;
-    int64_t first = at - (window + longest) / 2;
-    if (first < 0 || first + window + longest > n || shortest < 2)
-        return 0.0f;
-    const float *x = samples + first;
-    double energy = 0.0, best = 0.0;
-    for (int i = 0; i < window; i++)
-        energy += (double)x[i] * x[i];
-    if (energy < 1e-6 * window)
-        return 0.0f;
-    for (int lag = shortest; lag <= longest; lag++)
-        best = fmax(best, likeness(x, window, lag));
-    if (best < voiced)
-        return 0.0f;
-    double previous = 2.0, here = likeness(x, window, shortest);
-    for (int lag = shortest; lag <= longest; lag++) {
-        double next = likeness(x, window, lag + 1 < longest ? lag + 1 : longest);
-        if (here > as_good * best && here >= previous && here >= next)
-            return (float)rate / (float)lag;
-        previous = here;
-        here = next;
+    double sum = 0.0;
+    e->normal[0] = 1.0;
+    for (int lag = 1; lag <= lags; lag++) {
+        float squares = 0.0f;
+        for (int i = 0; i < window; i++) {
+            float d = e->x[i] - e->x[i + lag];
+            squares += d * d;
+        }
+        sum += (double)squares;
+        e->normal[lag] = sum > 0.0 ? (double)squares * lag / sum : 1.0;
     }
+}
+
+/* Where a parabola through a dip and its neighbours is lowest. */
+static double refine(const double *y, int i)
+{
+    double curve = y[i - 1] - 2.0 * y[i] + y[i + 1];
+    return curve > 0.0 ? i + 0.5 * (y[i - 1] - y[i + 1]) / curve : i;
+}
+
+static float pitch_of(excerpt *e, int window, int rate)
+{
+    int least = rate / SA2_PITCH_MOST_HZ, most = rate / SA2_PITCH_LEAST_HZ;
+    double energy = 0.0;
+    for (int i = 0; i < window; i++)
+        energy += (double)e->x[i] * (double)e->x[i];
+    if (energy < SILENCE * window)
+        return 0.0f;
+    difference(e, window, most);
+    for (int lag = least; lag < most; lag++)
+        if (e->normal[lag] < DIP) {
+            while (lag + 1 < most && e->normal[lag + 1] < e->normal[lag])
+                lag++;
+            return (float)(rate / refine(e->normal, lag));
+        }
     return 0.0f;
+}
+
+void sa2_pitch_track(float *f0, int frames, int hop, const float *samples, int64_t n, int rate)
+{
+    assert(rate >= 8000 && rate <= MOST_RATE);
+    excerpt e = {0};
+    int window = rate / 25, length = window + rate / SA2_PITCH_LEAST_HZ;
+    for (int t = 0; t < frames; t++) {
+        cut(&e, length, samples, n, (int64_t)t * hop + hop / 2 - length / 2);
+        f0[t] = pitch_of(&e, window, rate);
+    }
 }

@@ -1,16 +1,17 @@
-/* pitch.h - the fundamental frequency of a sound, for pictures: autocorrelation, no more exact than a picture needs.
+/* pitch.h - the fundamental frequency that a sound has, for pictures of it.
  *
- * Maths: normalised cross-correlation of a window with itself one period later (Talkin 1995, "A Robust Algorithm for
- * Pitch Tracking", section 2), its largest peak, without the tracking.
+ * Maths: de Cheveigne & Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music": squared
+ * difference (eq. 6), divided by its mean over shorter lags (eq. 8), first dip below a threshold, parabola.
  */
 #ifndef SA2_TOOLS_PITCH_H
 #define SA2_TOOLS_PITCH_H
 
 #include <stdint.h>
 
-enum { SA2_PITCH_LEAST_HZ = 60, SA2_PITCH_MOST_HZ = 500 };
+enum { SA2_PITCH_LEAST_HZ = 60, SA2_PITCH_MOST_HZ = 600 };
 
-/* Around sample `at` of samples [n]: Hz, or 0 where there is no voice. */
-float sa2_pitch_at(const float *samples, int64_t n, int rate, int64_t at);
+/* f0 [frames] in Hz, of 40 ms around the middle of each `hop` samples; 0 where the sound is not periodic, or nearly
+ * silent. samples [n], zeros around them. rate: 8000 to 48000 Hz. */
+void sa2_pitch_track(float *f0, int frames, int hop, const float *samples, int64_t n, int rate);
 
 #endif

@@ -1,241 +1,241 @@
 #include "tools/plot.h"
 
 #include <math.h>
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "loader/output_file.h"
-#include "runtime/token2wav/token2wav.h"
-#include "tokenizer/growing.h"
-#include "tools/pitch.h"
-#include "tools/plot_mel.h"
+#include "tools/plot_spectrogram.h"
+#include "tools/svg.h"
 
-enum {
-    RATE = SA2_SPEECH_RATE,
-    LEFT = 70, /* where panels begin, room for the names of values */
-    WIDTH = 900,
-    COLUMNS = 300, /* of the spectrogram */
-    WAVE_TOP = 50,
-    WAVE_HEIGHT = 110,
-    MEL_TOP = 202,
-    MEL_HEIGHT = 160,
-    PITCH_TOP = 404,
-    PITCH_HEIGHT = 100,
-    TIME_TOP = 556,
-    BAR = 16,
-    MAX_BARS = 40,
-};
+enum { WIDTH = 1000, LEFT = 76, PANEL = 850, TOP = 62, GAP = 36, BOTTOM = 48 };
 
-/* A picture being written. */
-typedef struct canvas {
-    sa2_bytes svg;
-    const sa2_plot *plot;
-    double seconds; /* the panels' width */
-} canvas;
+static const char note_style[] = "font-size='11' fill='#444'";
 
-__attribute__((format(printf, 2, 3))) static void put(canvas *c, const char *format, ...)
+double sa2_plot_chunk_late(const sa2_plot_chunk *chunks, int i, int rate)
 {
-    char line[512];
-    va_list arguments;
-    va_start(arguments, format);
-    int n = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    if (n > 0)
-        sa2_bytes_append(&c->svg, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    double due = chunks[0].ready_s + (double)(chunks[i].first - chunks[0].first) / rate;
+    return chunks[i].ready_s - due;
 }
 
-/* Text with what XML reserves written otherwise; bytes that are no printable ASCII are left out. */
-static void put_escaped(canvas *c, const char *text)
+static float number_or_zero(float x)
 {
-    for (; *text != '\0'; text++)
-        if (*text == '<' || *text == '>' || *text == '&')
-            put(c, "&#%d;", *text);
-        else if (*text >= ' ' && *text <= '~')
-            put(c, "%c", *text);
+    return isfinite(x) ? x : 0.0f;
 }
 
-static void put_label(canvas *c, double x, double y, const char *anchor, const char *text)
+/* ---- waveform ---- */
+
+static double peak_of(const sa2_plot *plot)
 {
-    put(c, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, y, anchor);
-    put_escaped(c, text);
-    put(c, "</text>\n");
+    float peak = 0.0f;
+    for (int64_t i = 0; i < plot->n_samples; i++)
+        peak = fmaxf(peak, fabsf(number_or_zero(plot->samples[i])));
+    return (double)peak;
 }
 
-/* A step of 1, 2 or 5 times a power of ten that gives about ten of them. */
-static double nice_step(double range)
+/* The extremes of what falls into column `col`. */
+static void extremes(const sa2_plot *plot, int col, int cols, double *least, double *most)
 {
-    double power = pow(10.0, floor(log10(range / 10.0))), part = range / 10.0 / power;
-    return power * (part < 1.5 ? 1.0 : part < 3.5 ? 2.0 : part < 7.5 ? 5.0 : 10.0);
-}
-
-/* Frame, name above it, seconds below. */
-static void put_panel(canvas *c, double top, double height, double seconds, const char *name)
-{
-    put(c,
-        "<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%.1f\" fill=\"none\" stroke=\"#888\"/>\n",
-        LEFT, top, WIDTH, height);
-    put_label(c, LEFT, top - 5.0, "start", name);
-    double step = nice_step(seconds);
-    for (int i = 0; i * step <= seconds * 1.0001; i++) {
-        double x = LEFT + i * step / seconds * WIDTH;
-        char text[32];
-        put(c, "<path d=\"M%.1f %.1fv4\" stroke=\"#888\"/>\n", x, top + height);
-        snprintf(text, sizeof text, i == 0 ? "0 s" : "%g", i * step);
-        put_label(c, x, top + height + 15.0, "middle", text);
+    int64_t from = col * plot->n_samples / cols, to = (col + 1) * plot->n_samples / cols;
+    float low = number_or_zero(plot->samples[from]), high = low;
+    for (int64_t i = from; i < to; i++) {
+        low = fminf(low, number_or_zero(plot->samples[i]));
+        high = fmaxf(high, number_or_zero(plot->samples[i]));
     }
+    *least = (double)low;
+    *most = (double)high;
 }
 
-/* ---- panels ---- */
-
-static void put_wave(canvas *c)
+/* An outline along the maxima and back along the minima. */
+static sa2_status draw_waveform(sa2_svg_panel *p, const sa2_plot *plot, sa2_error *err)
 {
-    const sa2_plot *p = c->plot;
-    put_panel(c, WAVE_TOP, WAVE_HEIGHT, c->seconds, "samples");
-    put_label(c, LEFT - 6.0, WAVE_TOP + 10.0, "end", "1");
-    put_label(c, LEFT - 6.0, WAVE_TOP + WAVE_HEIGHT, "end", "-1");
-    double middle = WAVE_TOP + WAVE_HEIGHT / 2.0, half = WAVE_HEIGHT / 2.0;
-    put(c, "<path stroke=\"#1f4e79\" d=\"");
-    for (int x = 0; x < WIDTH; x++) {
-        int64_t from = x * p->n / WIDTH, to = (x + 1) * p->n / WIDTH;
-        float low = 0.0f, high = 0.0f;
-        for (int64_t i = from; i < to; i++) {
-            low = fminf(low, p->samples[i]);
-            high = fmaxf(high, p->samples[i]);
+    (void)err;
+    int cols = plot->n_samples < PANEL ? (int)plot->n_samples : PANEL;
+    double least, most, peak = peak_of(plot), limit = sa2_svg_step(fmax(peak, 0.01), 1);
+    p->y_most = limit;
+    p->y_least = -limit;
+    sa2_svg_y_axis(p, limit / 2.0);
+    fprintf(p->out, "<path fill='#1f4e79' stroke='#1f4e79' stroke-width='.6' d='M");
+    for (int i = 0; i < 2 * cols; i++) {
+        int col = i < cols ? i : 2 * cols - 1 - i;
+        extremes(plot, col, cols, &least, &most);
+        fprintf(p->out, "%.1f %.1f ", p->left + p->width * (col + 0.5) / cols,
+                sa2_svg_y(p, i < cols ? most : least));
+    }
+    fprintf(p->out, "z'/>\n");
+    return SA2_OK;
+}
+
+/* ---- fundamental frequency ---- */
+
+static bool voiced(float f0)
+{
+    return isfinite(f0) && f0 > 0.0f;
+}
+
+static sa2_status draw_f0(sa2_svg_panel *p, const sa2_plot *plot, sa2_error *err)
+{
+    (void)err;
+    enum { MOST_POINTS = 2 * PANEL };
+    int stride = 1 + (plot->n_frames - 1) / MOST_POINTS;
+    float most = 0.0f;
+    for (int t = 0; t < plot->n_frames; t++)
+        if (voiced(plot->f0[t]))
+            most = fmaxf(most, plot->f0[t]);
+    double top = most > 0.0f ? (double)most : 400.0, step = sa2_svg_step(top, 4);
+    p->y_most = step * ceil(top / step);
+    sa2_svg_y_axis(p, step);
+    fprintf(p->out, "<path fill='none' stroke='#8a2f0b' stroke-width='1.8' stroke-linecap='round' "
+                    "stroke-linejoin='round' d='M0 0");
+    bool pen_down = false;
+    for (int t = 0; t < plot->n_frames; t += stride) {
+        double x = sa2_svg_x(p, (t + 0.5) * plot->frame_s);
+        if (voiced(plot->f0[t])) {
+            double y = sa2_svg_y(p, (double)plot->f0[t]);
+            fprintf(p->out, "%s%.1f %.1f", pen_down ? "L" : "M", x, y);
+            if (!pen_down)
+                fprintf(p->out, "h.1"); /* a frame alone is a dot */
         }
-        double top = middle - fmin(high, 1.0) * half, bottom = middle - fmax(low, -1.0) * half;
-        put(c, "M%d.5 %.1fV%.1f", LEFT + x, top - 0.3, bottom + 0.3);
+        pen_down = voiced(plot->f0[t]);
     }
-    put(c, "\"/>\n");
+    fprintf(p->out, "'/>\n");
+    return SA2_OK;
 }
 
-/* One path a level: runs of equal levels as rectangles, on a grid of columns and bins. */
-static void put_cells(canvas *c, const uint8_t *levels)
+/* ---- chunks ---- */
+
+static void describe_chunks(const sa2_plot *plot, char *text, size_t bytes)
 {
-    put(c, "<g transform=\"translate(%d %d) scale(%g %g)\" shape-rendering=\"crispEdges\">\n", LEFT,
-        MEL_TOP + MEL_HEIGHT, (double)WIDTH / COLUMNS, -(double)MEL_HEIGHT / SA2_PLOT_BINS);
-    for (int level = 1; level < SA2_PLOT_LEVELS; level++) {
-        double dark = (double)level / (SA2_PLOT_LEVELS - 1);
-        put(c, "<path fill=\"#%02x%02x%02x\" d=\"", (int)(250 - 242 * dark),
-            (int)(252 - 204 * dark), (int)(255 - 148 * dark * dark));
-        for (int b = 0; b < SA2_PLOT_BINS; b++)
-            for (int x = 0, end; x < COLUMNS; x = end) {
-                const uint8_t *row = levels + b * COLUMNS;
-                for (end = x + 1; end < COLUMNS && row[end] == row[x]; end++)
-                    continue;
-                if (row[x] == level)
-                    put(c, "M%d %dh%dv1h%dz", x, b, end - x, x - end);
-            }
-        put(c, "\"/>\n");
+    int n_late = 0;
+    double worst = 0.0;
+    for (int i = 0; i < plot->n_chunks; i++) {
+        double late = sa2_plot_chunk_late(plot->chunks, i, plot->rate);
+        n_late += late > 0.0;
+        worst = fmax(worst, late);
     }
-    put(c, "</g>\n");
+    int n = snprintf(text, bytes, "first sound after %.2f s, last after %.2f s; %d chunk%s, ",
+                     plot->chunks[0].ready_s, plot->chunks[plot->n_chunks - 1].ready_s,
+                     plot->n_chunks, plot->n_chunks == 1 ? "" : "s");
+    if (n_late > 0)
+        snprintf(text + n, bytes - (size_t)n, "%d too late, by up to %.2f s", n_late, worst);
+    else
+        snprintf(text + n, bytes - (size_t)n, "none too late");
 }
 
-static sa2_status put_mel(canvas *c, sa2_error *err)
+/* One path of bars, of the chunks that are in time or of those that are late. */
+static void draw_bars(const sa2_svg_panel *p, const sa2_plot *plot, bool late)
 {
-    uint8_t *levels = malloc(COLUMNS * SA2_PLOT_BINS);
-    if (levels == NULL)
-        return sa2_fail(err, SA2_ERR_NOMEM, "picture: no memory");
-    sa2_status st = sa2_plot_mel(levels, COLUMNS, c->plot->samples, c->plot->n, err);
-    if (st == SA2_OK) {
-        put_cells(c, levels);
-        put_panel(c, MEL_TOP, MEL_HEIGHT, c->seconds, "log-mel, 80 bins, 80 dB");
-        put_label(c, LEFT - 6.0, MEL_TOP + 10.0, "end", "8 kHz");
-        put_label(c, LEFT - 6.0, MEL_TOP + MEL_HEIGHT, "end", "0");
+    enum { MOST_BARS = 2000 };
+    int stride = 1 + (plot->n_chunks - 1) / MOST_BARS;
+    fprintf(p->out, "<path fill='none' stroke='%s' stroke-width='4' d='M0 0",
+            late ? "#c62828" : "#2e7d32");
+    for (int i = 0; i < plot->n_chunks; i += stride) {
+        const sa2_plot_chunk *c = &plot->chunks[i];
+        if ((sa2_plot_chunk_late(plot->chunks, i, plot->rate) > 0.0) != late)
+            continue;
+        double from = sa2_svg_x(p, (double)c->first / plot->rate);
+        double to = sa2_svg_x(p, (double)(c->first + c->n) / plot->rate);
+        fprintf(p->out, "M%.1f %.1fH%.1f", from, sa2_svg_y(p, c->ready_s),
+                fmax(to - 1.0, from + 1.0));
     }
-    free(levels);
+    fprintf(p->out, "'/>\n");
+}
+
+/* A bar for each chunk: over the time it lasts in the sound, at the height of when it was ready. The line is when each
+ * sample is played. */
+static sa2_status draw_chunks(sa2_svg_panel *p, const sa2_plot *plot, sa2_error *err)
+{
+    (void)err;
+    char text[160];
+    double first = plot->chunks[0].ready_s, last = plot->chunks[plot->n_chunks - 1].ready_s;
+    double played = first + p->x_most, most = fmax(fmax(last, played), 1e-3);
+    double step = sa2_svg_step(most, 5);
+    p->y_most = step * ceil(most / step);
+    sa2_svg_y_axis(p, step);
+    fprintf(p->out,
+            "<path fill='none' stroke='#222' stroke-width='1.4' stroke-dasharray='6 3' "
+            "d='M%.1f %.1fL%.1f %.1f'/>\n",
+            sa2_svg_x(p, 0.0), sa2_svg_y(p, first), sa2_svg_x(p, p->x_most), sa2_svg_y(p, played));
+    draw_bars(p, plot, false);
+    draw_bars(p, plot, true);
+    describe_chunks(plot, text, sizeof text);
+    sa2_svg_text(p->out, p->left + p->width, p->top - 7.0, "end", note_style, text);
+    return SA2_OK;
+}
+
+/* ---- the page ---- */
+
+typedef struct panel_kind {
+    int height;
+    const char *title, *unit;
+    sa2_status (*draw)(sa2_svg_panel *panel, const sa2_plot *plot, sa2_error *err);
+} panel_kind;
+
+static int choose_panels(panel_kind kinds[4], const sa2_plot *plot)
+{
+    int n = 0;
+    bool frames = plot->n_frames > 0 && plot->bins > 0;
+    kinds[n++] = (panel_kind){110, "Waveform", "of full scale", draw_waveform};
+    if (plot->mel != NULL && frames)
+        kinds[n++] =
+            (panel_kind){210, "Log-mel spectrogram, below the loudest", "Hz", sa2_plot_spectrogram};
+    if (plot->f0 != NULL && plot->n_frames > 0)
+        kinds[n++] = (panel_kind){110, "Fundamental frequency (F0)", "Hz", draw_f0};
+    if (plot->n_chunks > 0)
+        kinds[n++] = (panel_kind){150, "Chunks (red: too late), playback (dashed)",
+                                  "s since the start", draw_chunks};
+    return n;
+}
+
+static sa2_status draw(FILE *out, const sa2_plot *plot, sa2_error *err)
+{
+    panel_kind kinds[4];
+    char facts[96];
+    int n = choose_panels(kinds, plot), height = TOP - GAP + BOTTOM;
+    double seconds = (double)plot->n_samples / plot->rate, step = sa2_svg_step(seconds, 12);
+    for (int i = 0; i < n; i++)
+        height += GAP + kinds[i].height;
+    sa2_svg_begin(out, WIDTH, height);
+    sa2_svg_text(out, LEFT, 24.0, "start", "font-size='16' font-weight='bold' fill='#111'",
+                 plot->title);
+    snprintf(facts, sizeof facts, "%.2f s, %d Hz", seconds, plot->rate);
+    sa2_svg_text(out, LEFT + PANEL, 24.0, "end", note_style, facts);
+    sa2_status st = SA2_OK;
+    double top = TOP;
+    for (int i = 0; i < n && st == SA2_OK; i++) {
+        sa2_svg_panel p = {.out = out,
+                           .left = LEFT,
+                           .top = top,
+                           .width = PANEL,
+                           .height = kinds[i].height,
+                           .x_most = seconds};
+        sa2_svg_title(&p, kinds[i].title, kinds[i].unit);
+        st = kinds[i].draw(&p, plot, err);
+        sa2_svg_x_axis(&p, step, i + 1 == n ? "time in the sound, s" : NULL);
+        sa2_svg_frame(&p);
+        top += kinds[i].height + GAP;
+    }
+    sa2_svg_end(out);
     return st;
 }
 
-static double pitch_y(double hz)
+sa2_status sa2_plot_write(const sa2_plot *plot, const char *path, sa2_error *err)
 {
-    double octaves = log2((double)SA2_PITCH_MOST_HZ / SA2_PITCH_LEAST_HZ);
-    return PITCH_TOP + PITCH_HEIGHT * log2(SA2_PITCH_MOST_HZ / hz) / octaves;
-}
-
-static void put_pitch(canvas *c)
-{
-    static const int marks[] = {100, 200, 400};
-    const sa2_plot *p = c->plot;
-    put_panel(c, PITCH_TOP, PITCH_HEIGHT, c->seconds, "fundamental frequency");
-    for (int i = 0; i < 3; i++) {
-        char text[16];
-        snprintf(text, sizeof text, "%d Hz", marks[i]);
-        put(c, "<path d=\"M%d %.1fh%d\" stroke=\"#ddd\"/>\n", LEFT, pitch_y(marks[i]), WIDTH);
-        put_label(c, LEFT - 6.0, pitch_y(marks[i]) + 4.0, "end", text);
-    }
-    put(c, "<path stroke=\"#b03a2e\" stroke-width=\"2.5\" stroke-linecap=\"round\" d=\"");
-    for (int x = 0; x < WIDTH; x += 2) {
-        float hz = sa2_pitch_at(p->samples, p->n, RATE, (2 * x + 1) * p->n / (2 * WIDTH));
-        if (hz > 0.0f)
-            put(c, "M%d %.1fh0", LEFT + x, pitch_y((double)hz));
-    }
-    put(c, "\"/>\n");
-}
-
-/* Playback starts when the first chunk is there; a chunk that comes later than its turn is red. */
-static void put_chunks(canvas *c)
-{
-    const sa2_plot *p = c->plot;
-    int n = p->n_chunks < MAX_BARS ? p->n_chunks : MAX_BARS;
-    double start = p->chunks[0].ready, end = start + c->seconds;
-    for (int i = 0; i < p->n_chunks; i++)
-        end = fmax(end, p->chunks[i].ready);
-    double scale = WIDTH / end, height = n * (BAR + 2.0) + 8.0;
-    char name[160];
-    snprintf(name, sizeof name,
-             "chunks: there (dot), played (bar), from the question on; %d of %d shown", n,
-             p->n_chunks);
-    put_panel(c, TIME_TOP, height, end, name);
-    for (int i = 0; i < n; i++) {
-        const sa2_plot_chunk *k = &p->chunks[i];
-        double turn = start + (double)k->first / RATE, length = (double)k->n / RATE;
-        double y = TIME_TOP + 4.0 + i * (BAR + 2.0);
-        bool late = k->ready > turn + 1e-6;
-        char slack[48];
-        put(c, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill=\"%s\"/>\n",
-            LEFT + turn * scale, y, length * scale, BAR, late ? "#e6b0aa" : "#a9cce3");
-        put(c, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"#bbb\"/>\n", LEFT + k->ready * scale,
-            y + BAR / 2.0, LEFT + turn * scale);
-        put(c, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", LEFT + k->ready * scale,
-            y + BAR / 2.0, late ? "#b03a2e" : "#1f4e79");
-        snprintf(slack, sizeof slack, "%+.0f ms", 1e3 * (turn - k->ready));
-        put_label(c, LEFT - 6.0, y + BAR - 3.0, "end", slack);
-    }
-}
-
-/* ---- the whole ---- */
-
-static sa2_status draw(canvas *c, sa2_error *err)
-{
-    const sa2_plot *p = c->plot;
-    int n = p->n_chunks < MAX_BARS ? p->n_chunks : MAX_BARS;
-    double height = n > 0 ? TIME_TOP + n * (BAR + 2.0) + 40.0 : PITCH_TOP + PITCH_HEIGHT + 30.0;
-    put(c,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" "
-        "height=\"%.0f\" font-family=\"sans-serif\" font-size=\"11\" fill=\"#222\">\n",
-        LEFT + WIDTH + 30, height, LEFT + WIDTH + 30, height);
-    put(c, "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n");
-    put(c, "<text x=\"%d\" y=\"22\" font-size=\"15\">", LEFT);
-    put_escaped(c, p->title);
-    put(c, "</text>\n");
-    put_wave(c);
-    sa2_status st = put_mel(c, err);
-    if (st != SA2_OK)
-        return st;
-    put_pitch(c);
-    if (p->n_chunks > 0)
-        put_chunks(c);
-    put(c, "</svg>\n");
-    return sa2_bytes_status(&c->svg, err);
-}
-
-sa2_status sa2_plot_write(const char *path, const sa2_plot *plot, sa2_error *err)
-{
-    canvas c = {.plot = plot, .seconds = fmax((double)plot->n / RATE, 0.001)};
-    sa2_status st = draw(&c, err);
+    char *text = NULL;
+    size_t bytes = 0;
+    if (plot->n_samples < 1)
+        return sa2_fail(err, SA2_ERR_ARG, "plot %s: there is no sound", path);
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "plot %s: no memory", path);
+    sa2_status st = draw(out, plot, err);
+    bool failed = ferror(out) != 0;
+    failed = fclose(out) != 0 || failed;
+    if (st == SA2_OK && failed)
+        st = sa2_fail(err, SA2_ERR_NOMEM, "plot %s: no memory", path);
     if (st == SA2_OK)
-        st = sa2_write_whole_file(path, c.svg.data, c.svg.n, err);
-    sa2_bytes_free(&c.svg);
+        st = sa2_write_whole_file(path, text, bytes, err);
+    free(text);
     return st;
 }

@@ -6,7 +6,6 @@
 #include <sysexits.h>
 
 #include "runtime/token2wav/token2wav.h"
-#include "tools/speech_record.h"
 #include "tools/voice_store.h"
 
 static const char voice_name[] = "voice"; /* the only one in the engine */
@@ -77,8 +76,6 @@ int sa2_speech_flags_prepare(sa2_speech_flags *f, const sa2_usage_text *usage,
     if (strcmp(f->dtype, "f32") != 0 && strcmp(f->dtype, "bf16") != 0)
         return sa2_options_refuse(usage, "--speech-dtype: f32 or bf16 expected, \"%s\" found",
                                   f->dtype);
-    if (f->plot != NULL && (f->record = sa2_speech_record_create()) == NULL)
-        return EX_OSERR;
     int exit_code = read_voice(f, usage, engine);
     if (exit_code != EX_OK)
         return exit_code;
@@ -120,17 +117,17 @@ void sa2_speech_flags_request(const sa2_speech_flags *f, sa2_request *request)
 
 void sa2_speech_flags_asked(sa2_speech_flags *f)
 {
-    if (f->record != NULL)
-        sa2_speech_record_asked(f->record);
+    if (f->log.started == 0.0)
+        sa2_sound_log_start(&f->log);
 }
 
 sa2_status sa2_speech_flags_write(sa2_speech_flags *f, const sa2_event *event, sa2_error *err)
 {
     if (event->kind != SA2_EVENT_AUDIO || f->writer == NULL)
         return SA2_OK;
-    sa2_status st = f->record != NULL
-                        ? sa2_speech_record_add(f->record, event->samples, event->n_samples, err)
-                        : SA2_OK;
+    sa2_status st = SA2_OK;
+    if (f->plot != NULL)
+        st = sa2_sound_log_append(&f->log, event->samples, (int64_t)event->n_samples, err);
     if (st != SA2_OK)
         return st;
     return sa2_audio_writer_append(f->writer, event->samples, (int64_t)event->n_samples, err);
@@ -149,20 +146,19 @@ static sa2_status draw(const sa2_speech_flags *f, sa2_error *err)
 {
     char title[256];
     snprintf(title, sizeof title, "%.120s, in the voice %.80s", f->output, f->voice);
-    return sa2_speech_record_draw(f->record, f->plot, title, err);
+    return sa2_sound_log_plot(&f->log, f->plot, title, NULL, err);
 }
 
 sa2_status sa2_speech_flags_finish(sa2_speech_flags *f, sa2_error *err)
 {
     sa2_status st = f->writer != NULL ? sa2_audio_writer_finish(f->writer, err) : SA2_OK;
-    return st == SA2_OK && f->record != NULL ? draw(f, err) : st;
+    return st == SA2_OK && f->log.n_samples > 0 ? draw(f, err) : st;
 }
 
 void sa2_speech_flags_free(sa2_speech_flags *f)
 {
     sa2_audio_writer_destroy(f->writer);
     sa2_voice_destroy(&f->made);
-    sa2_speech_record_destroy(f->record);
-    f->record = NULL;
+    sa2_sound_log_free(&f->log);
     f->writer = NULL;
 }

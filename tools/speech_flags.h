@@ -5,6 +5,7 @@
 
 #include "runtime/audio/audio_writer.h"
 #include "tools/engine_flags.h"
+#include "tools/sound_log.h"
 
 enum { SA2_SPEECH_FLAGS_MAX = 12 };
 
@@ -16,7 +17,7 @@ typedef struct sa2_speech_flags {
 
     sa2_voice made; /* what the model made of the voice */
     sa2_audio_writer *writer;
-    struct sa2_speech_record *record; /* what the picture needs; NULL: none was asked for */
+    sa2_sound_log log; /* for a picture, where one was asked for */
 } sa2_speech_flags;
 
 /* Sets defaults and fills the table, which points into *flags. */
@@ -48,7 +49,7 @@ sa2_status sa2_speech_flags_write(sa2_speech_flags *flags, const sa2_event *even
 void sa2_speech_flags_show_cost(const sa2_speech_flags *flags, int64_t n_samples,
                                 const sa2_timings *timings);
 
-/* Completes the file, and draws the picture. */
+/* Completes the file, and draws the picture if there was any sound. */
 sa2_status sa2_speech_flags_finish(sa2_speech_flags *flags, sa2_error *err);
 void sa2_speech_flags_free(sa2_speech_flags *flags);
 

@@ -35,10 +35,13 @@ static void show_word(const reader *r, char shown[SHOWN + 4])
     size_t n = 0;
     const char *at = r->at;
     do {
-        shown[n++] = *at > ' ' && *at < 127 ? *at : '?';
+        char c = '?';
+        if (*at > ' ' && *at < 127)
+            c = *at;
+        shown[n++] = c;
         at++;
     } while (n < SHOWN && !ends_word(r, at));
-    strcpy(shown + n, ends_word(r, at) ? "" : "...");
+    snprintf(shown + n, 4, "%s", ends_word(r, at) ? "" : "...");
 }
 
 static sa2_status refuse(const reader *r, sa2_error *err, sa2_status st, const char *expected, ...)

@@ -9,6 +9,7 @@
 #include "runtime/token2wav/token2wav_files.h"
 #include "runtime/token2wav/voice.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "tools/model_flags.h"
 #include "tools/sounds.h"
 #include "tools/terminal.h"
@@ -74,7 +75,7 @@ static void print_tokens(const run *r, const recording *one, const sa2_voice *vo
         json_t *tokens = json_array();
         for (int i = 0; i < voice->n_tokens; i++)
             json_array_append_new(tokens, json_integer(voice->tokens[i]));
-        json_t *object = json_pack("{s:s, s:f, s:o}", "file", one->name, "seconds",
+        json_t *object = json_pack("{s:o, s:f, s:o}", "file", sa2_json_text(one->name), "seconds",
                                    one->facts.seconds, "tokens", tokens);
         json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
         json_decref(object);
@@ -160,7 +161,8 @@ static int read_options_and_run(run *r, int argc, char **argv)
     if (r->n == 0)
         return sa2_options_refuse(&r->usage,
                                   "a sound file expected (\"-\" for standard input), none given");
-    if (sa2_model_flags_expect(&r->flags, &r->usage) != EX_OK)
+    if (sa2_model_flags_expect(&r->flags, &r->usage) != EX_OK ||
+        sa2_sound_raw_refused(&r->usage, r->raw))
         return EX_USAGE;
     r->recordings = calloc((size_t)r->n, sizeof *r->recordings);
     if (r->recordings == NULL)

@@ -11,6 +11,7 @@
 
 #include "loader/mapped_file.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "tools/model_flags.h"
 #include "tools/sounds.h"
 #include "tools/terminal.h"
@@ -58,9 +59,9 @@ static sa2_status look_at(const run *r, const char *name, recording *one, sa2_er
 
 static json_t *json_of(const recording *one)
 {
-    return json_pack("{s:s, s:s, s:f, s:i, s:i, s:s}", "name", one->name, "file", one->path,
-                     "seconds", one->facts.seconds, "rate", one->facts.rate, "channels",
-                     one->facts.channels, "xxh3", one->hash);
+    return json_pack("{s:o, s:o, s:f, s:i, s:i, s:s}", "name", sa2_json_text(one->name), "file",
+                     sa2_json_text(one->path), "seconds", one->facts.seconds, "rate",
+                     one->facts.rate, "channels", one->facts.channels, "xxh3", one->hash);
 }
 
 static void print_json(json_t *object)

@@ -42,6 +42,12 @@ static const file_kind *kind_of(const char *path)
     return NULL;
 }
 
+/* What the system said comes first: libsndfile often has no words for a full disk. */
+static const char *reason(const char *otherwise)
+{
+    return errno != 0 ? strerror(errno) : otherwise;
+}
+
 static sa2_status open_sound_file(sa2_audio_writer *writer, int rate, sa2_error *err)
 {
     const file_kind *kind = kind_of(writer->path);
@@ -61,6 +67,9 @@ static sa2_status open_sound_file(sa2_audio_writer *writer, int rate, sa2_error 
     if (writer->file == NULL)
         return sa2_fail(err, sf_error(NULL) == SF_ERR_SYSTEM ? SA2_ERR_IO : SA2_ERR_ARG,
                         "%s: %s of %d Hz: %s", writer->path, kind->ending, rate, sf_strerror(NULL));
+    if ((info.format & SF_FORMAT_TYPEMASK) ==
+        SF_FORMAT_WAV) /* a Vorbis header cannot be written twice */
+        sf_command(writer->file, SFC_SET_UPDATE_HEADER_AUTO, NULL, SF_TRUE);
     return SA2_OK;
 }
 
@@ -140,6 +149,7 @@ sa2_status sa2_audio_writer_append(sa2_audio_writer *writer, const float *sample
         int16_t s16[BLOCK];
         sa2_audio_to_s16(s16, samples + from, count);
         sf_count_t wrote = count;
+        errno = 0;
         sa2_status st = SA2_OK;
         if (writer->file != NULL && writer->sample == SA2_SAMPLE_F32)
             wrote = sf_write_float(writer->file, samples + from, count);
@@ -150,7 +160,8 @@ sa2_status sa2_audio_writer_append(sa2_audio_writer *writer, const float *sample
         else
             st = write_s16(writer, s16, count, err);
         if (wrote != count)
-            st = sa2_fail(err, SA2_ERR_IO, "%s: %s", writer->path, sf_strerror(writer->file));
+            st = sa2_fail(err, SA2_ERR_IO, "%s: %s", writer->path,
+                          reason(sf_strerror(writer->file)));
         if (st != SA2_OK)
             return st;
     }
@@ -161,10 +172,12 @@ sa2_status sa2_audio_writer_finish(sa2_audio_writer *writer, sa2_error *err)
 {
     sa2_status st = SA2_OK;
     if (writer->file != NULL) {
+        errno = 0;
         int problem = sf_close(writer->file);
         writer->file = NULL;
         if (problem != SF_ERR_NO_ERROR)
-            st = sa2_fail(err, SA2_ERR_IO, "%s: %s", writer->path, sf_error_number(problem));
+            st =
+                sa2_fail(err, SA2_ERR_IO, "%s: %s", writer->path, reason(sf_error_number(problem)));
     }
     if (writer->owns_fd) {
         writer->owns_fd = false;

@@ -22,7 +22,8 @@ typedef struct sa2_audio_writer sa2_audio_writer;
 sa2_status sa2_audio_writer_create(sa2_audio_writer **writer, const char *path, int rate,
                                    sa2_audio_sample sample, sa2_error *err);
 
-/* Appends samples [n]. Errors: SA2_ERR_IO, with the reason (disk full, reader of the pipe gone). */
+/* Appends samples [n]. The header of a WAV file knows of them at once: it is whole even when the program is stopped.
+ * Errors: SA2_ERR_IO, with the reason (disk full, reader of the pipe gone). */
 sa2_status sa2_audio_writer_append(sa2_audio_writer *writer, const float *samples, int64_t n,
                                    sa2_error *err);
 
