@@ -66,18 +66,6 @@ static sa2_status open_device(sa2_backend *b, const char *device,
     return b->driver->open(&b->device, ordinal, options, err);
 }
 
-/* A GPU that has every op, else the processor. */
-static sa2_status open_best(sa2_backend *b, const sa2_backend_options *options, sa2_error *err)
-{
-    int all;
-    if (driver_of("cuda", &all) != NULL && open_device(b, "cuda", options, NULL) == SA2_OK) {
-        if (sa2_backend_ops(b, &all) == all)
-            return SA2_OK;
-        b->driver->close(b->device);
-    }
-    return open_device(b, "cpu", options, err);
-}
-
 sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *options,
                             sa2_error *err)
 {
@@ -86,11 +74,13 @@ sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *op
     if (options == NULL)
         options = &defaults;
     const char *device = options->device != NULL ? options->device : "auto";
+    if (strcmp(device, "auto") ==
+        0) /* a GPU is asked for by name until its kernels have run on one */
+        device = "cpu";
     sa2_backend *made = calloc(1, sizeof *made);
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "backend: no memory");
-    sa2_status st = strcmp(device, "auto") == 0 ? open_best(made, options, err)
-                                                : open_device(made, device, options, err);
+    sa2_status st = open_device(made, device, options, err);
     if (st != SA2_OK) {
         free(made);
         return st;

@@ -11,8 +11,8 @@
 typedef struct sa2_backend sa2_backend;
 
 typedef struct sa2_backend_options {
-    /* "cpu", "cuda" or "cuda:1" for another than the first, in test builds "cuda-sim". "auto" (or NULL): a GPU,
-     * where there is one and the build has every op for it, else the processor. */
+    /* "cpu", "cuda" or "cuda:1" for another than the first, in test builds "cuda-sim". "auto" (or NULL): the
+     * processor. */
     const char *device;
     int n_threads; /* of "cpu"; 0: all processors this process may use */
     const char *

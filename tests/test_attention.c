@@ -202,7 +202,9 @@ static void keys_in_segments_give_the_bits_of_keys_in_one_piece(void **state)
     for (int i = 0; i < N_SHAPES; i++)
         for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++)
             for (int b = 0; b < 2 * env->n_streams; b++) {
-                if (shapes[i].keys[0] / lengths[l] > 100)
+                if (shapes[i].keys[0] / lengths[l] > 100 ||
+                    (test_is_simulated(env, b / 2) &&
+                     ((size_t)i + l) % 3 != 0)) /* it takes its time */
                     continue;
                 sa2_stream *s = env->streams[b / 2];
                 sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
@@ -255,6 +257,8 @@ static void a_row_has_the_same_bits_in_any_company(void **state)
     for (int i = 0; i < N_SHAPES; i++)
         for (size_t j = 0; j < sizeof cuts / sizeof cuts[0]; j++)
             for (int b = 0; b < 2 * env->n_streams; b++) {
+                if (test_is_simulated(env, b / 2) && ((size_t)i + j) % 3 != 0)
+                    continue;
                 sa2_stream *s = env->streams[b / 2];
                 sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
                 call c = make_call(env, dtype, &shapes[i]);
@@ -277,7 +281,7 @@ static void threads_do_not_change_a_bit(void **state)
 {
     test_env *env = *state;
     test_env three;
-    test_env_open(&three, 3);
+    test_env_open_all(&three, 3);
     for (int i = 0; i < N_SHAPES; i++)
         for (int b = 0; b < 2 * env->n_streams; b++) {
             sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
@@ -285,6 +289,8 @@ static void threads_do_not_change_a_bit(void **state)
             sa2_tensor one = make_y(env, dtype, &c), many = make_y(env, dtype, &c);
             sa2_attention(env->streams[b / 2], arguments(&c, one));
             sa2_attention(three.streams[b / 2], arguments(&c, many));
+            assert_int_equal(sa2_stream_finish(env->streams[b / 2], NULL), SA2_OK);
+            assert_int_equal(sa2_stream_finish(three.streams[b / 2], NULL), SA2_OK);
             assert_same_bits("threads", &many, &one);
             test_reset(env);
         }
@@ -367,7 +373,7 @@ static void bad_arguments_are_refused_by_name(void **state)
 static int setup(void **state)
 {
     static test_env env;
-    test_env_open(&env, 1);
+    test_env_open_all(&env, 1);
     *state = &env;
     return 0;
 }

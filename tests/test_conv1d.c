@@ -247,7 +247,7 @@ static void scratch_that_is_too_small_is_refused(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 3);
+    test_env_open_all(&env, 3);
     *state = &env;
     return 0;
 }

@@ -99,7 +99,7 @@ static void every_shape_gives_the_definition(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 3);
+    test_env_open_all(&env, 3);
     *state = &env;
     return 0;
 }

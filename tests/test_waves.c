@@ -445,7 +445,7 @@ static void cross_fade_weighs_by_the_halves_of_a_hamming_window(void **state)
 static int open_env(void **state)
 {
     static test_env env;
-    test_env_open(&env, 3);
+    test_env_open_all(&env, 3);
     *state = &env;
     return 0;
 }

@@ -51,7 +51,9 @@ static __device__ __forceinline__ bool in_range(fault *f, fault_kind kind, int v
 /* ---- the queue behind a stream ---- */
 
 static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64;
-static constexpr size_t SLOT_BYTES = 2 << 20, INBOX_BYTES = 8 << 20;
+static constexpr size_t SLOT_BYTES = 2 << 20, INBOX_BYTES = 8 << 20, PARTIAL_BYTES = 32 << 20;
+static constexpr int FEW_BLOCKS =
+    264; /* twice the processors of an H200: with fewer, work is cut finer */
 
 /* Bytes that have come, or will have, to the inbox, and their place. */
 struct download {
@@ -76,6 +78,8 @@ struct queue {
     unsigned char *lists; /* [SLOT_BYTES] */
     size_t lists_used;
 
+    float *partials; /* [PARTIAL_BYTES] of one op, in device memory */
+
     unsigned char *inbox; /* pinned [INBOX_BYTES]: downloads until finish() */
     size_t inbox_used;
     download downloads[MAX_DOWNLOADS];
@@ -93,6 +97,15 @@ sa2_status failed(const char *what, cudaError_t error, sa2_error *err);
 /* The next `bytes` of list memory, filled from `host`; NULL and the reason in err when there is no such room. */
 const void *to_device(sa2_stream *s, const char *op, const void *host, size_t bytes,
                       sa2_error *err);
+
+/* Memory of the host in which such a list may be made; good until the next few lists. */
+void *host_room(sa2_stream *s, const char *op, size_t bytes, sa2_error *err);
+
+/* The status of what those two have told. */
+static inline sa2_status failure_of(const sa2_error *err)
+{
+    return err != NULL && err->status != SA2_OK ? err->status : SA2_ERR_DEVICE;
+}
 
 /* Starts a kernel in the order of the stream. */
 template <typename... Formal, typename... Actual>

@@ -130,6 +130,7 @@ static void stream_close(sa2_stream *s)
     for (int i = 0; i < N_SLOTS; i++)
         if (q->free[i] != NULL)
             cudaEventDestroy(q->free[i]);
+    cudaFree(q->partials);
     cudaFree(q->lists);
     cudaFreeHost(q->inbox);
     cudaFreeHost(q->pinned);
@@ -153,6 +154,8 @@ static cudaError_t open_queue(queue *q)
         error = cudaHostAlloc((void **)&q->fault, sizeof *q->fault, cudaHostAllocDefault);
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&q->lists, SLOT_BYTES);
+    if (error == cudaSuccess)
+        error = cudaMalloc((void **)&q->partials, PARTIAL_BYTES);
     for (int i = 0; i < N_SLOTS && error == cudaSuccess; i++)
         error = cudaEventCreateWithFlags(&q->free[i], cudaEventDisableTiming);
     if (error == cudaSuccess)
@@ -207,15 +210,22 @@ static sa2_status upload(sa2_stream *s, void *dst, const void *src, size_t bytes
     return SA2_OK;
 }
 
+/* Lists are short: what does not fit a slot is told. */
+static bool fits_slot(const char *op, size_t bytes, sa2_error *err)
+{
+    if (sa2_arena_round(bytes) <= SLOT_BYTES)
+        return true;
+    sa2_fail(err, SA2_ERR_LIMIT, "%s: a list of %zu bytes, up to %zu can be taken", op, bytes,
+             SLOT_BYTES);
+    return false;
+}
+
 const void *to_device(sa2_stream *s, const char *op, const void *host, size_t bytes, sa2_error *err)
 {
     queue *q = queue_of(s);
     size_t room = sa2_arena_round(bytes);
-    if (room > SLOT_BYTES) {
-        sa2_fail(err, SA2_ERR_LIMIT, "%s: lists of %zu bytes, up to %zu can be taken", op, bytes,
-                 SLOT_BYTES);
+    if (!fits_slot(op, bytes, err))
         return NULL;
-    }
     if (q->lists_used + room > SLOT_BYTES)
         q->lists_used = 0;
     void *place = q->lists + q->lists_used;
@@ -223,6 +233,18 @@ const void *to_device(sa2_stream *s, const char *op, const void *host, size_t by
         return NULL;
     q->lists_used += room;
     return place;
+}
+
+void *host_room(sa2_stream *s, const char *op, size_t bytes, sa2_error *err)
+{
+    void *room = NULL;
+    if (!fits_slot(op, bytes, err))
+        return NULL;
+    cudaError_t error = take_pinned(queue_of(s), bytes, &room);
+    if (error == cudaSuccess)
+        return room;
+    failed(op, error, err);
+    return NULL;
 }
 
 /* Waits for all ops and hands over what was downloaded. */

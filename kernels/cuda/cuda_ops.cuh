@@ -19,6 +19,43 @@ sa2_status matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, 
                                   sa2_error *err);
 sa2_status linear(sa2_stream *s, const sa2_linear_args *a, sa2_error *err);
 
+sa2_status conv1d(sa2_stream *s, const sa2_conv1d_args *a, sa2_error *err);
+sa2_status conv_transpose1d(sa2_stream *s, const sa2_conv_transpose1d_args *a, sa2_error *err);
+sa2_status conv2d(sa2_stream *s, const sa2_conv2d_args *a, sa2_error *err);
+sa2_status depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor w,
+                            sa2_rows sequences, int pad_left, sa2_error *err);
+
+sa2_status attention(sa2_stream *s, const sa2_attention_args *a, sa2_error *err);
+size_t kv_page_bytes(const sa2_kv_cache_view *cache);
+sa2_status kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
+                    const sa2_paged_rows *where, sa2_error *err);
+sa2_status kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page_copy *copies,
+                   int n, sa2_error *err);
+sa2_status attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,
+                           const sa2_kv_cache_view *cache, const sa2_paged_rows *where, float scale,
+                           sa2_error *err);
+
+sa2_status mean_pool(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int kernel,
+                     sa2_error *err);
+sa2_status segment_context(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                           int segment, sa2_partial_rule partial, sa2_error *err);
+sa2_status mean_deviation(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences,
+                          sa2_error *err);
+
+sa2_status spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps,
+                    sa2_error *err);
+sa2_status log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor, sa2_error *err);
+sa2_status clamp_to_range(sa2_stream *s, sa2_tensor y, sa2_rows sequences, float range, float shift,
+                          float scale, sa2_error *err);
+sa2_status reflect_pad(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences, int before,
+                       int after, sa2_error *err);
+sa2_status polar(sa2_stream *s, sa2_tensor y, sa2_tensor z, float most, sa2_error *err);
+sa2_status overlap_add(sa2_stream *s, const sa2_overlap_add_args *a, sa2_error *err);
+sa2_status harmonics(sa2_stream *s, const sa2_harmonics_args *a, sa2_error *err);
+sa2_status normal(sa2_stream *s, sa2_tensor y, uint64_t seed, uint32_t track, int64_t first,
+                  sa2_error *err);
+sa2_status cross_fade(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor z, sa2_error *err);
+
 sa2_status rms_norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, float eps,
                     sa2_error *err);
 sa2_status layer_norm(sa2_stream *s, const sa2_layer_norm_args *a, sa2_error *err);

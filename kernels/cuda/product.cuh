@@ -67,6 +67,7 @@ struct row_span {
 /* What happens to a sum on its way to y, in this order. */
 struct epilogue {
     const float *bias; /* [n] or NULL; of swiglu: [n / 2] of the gate, then of up */
+    int bias_cols;     /* 0: n; else it is repeated after so many */
     bool residual;     /* add y before the activation */
     bool swiglu;
     int activation;
@@ -132,7 +133,7 @@ static __device__ __forceinline__ void put(const product &p, const row_span &spa
     if (at < span.y_first || at >= span.y_last)
         return;
     if (e.bias != nullptr)
-        sum += e.bias[col];
+        sum += e.bias[e.bias_cols == 0 ? col : col % e.bias_cols];
     if (e.swiglu) {
         if (e.bias != nullptr)
             up += e.bias[p.n / 2 + col];

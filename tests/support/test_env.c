@@ -62,6 +62,11 @@ void test_env_close(test_env *env)
     }
 }
 
+bool test_is_simulated(const test_env *env, int i)
+{
+    return strcmp(sa2_backend_device(env->backends[i]), "cuda-sim") == 0;
+}
+
 /* ---- blocks: [pad to ALIGN, GUARD, bytes, GUARD] ---- */
 
 static void *take(test_env *env, size_t bytes)

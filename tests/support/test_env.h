@@ -29,6 +29,9 @@ void test_env_open(test_env *env, int n_threads);
 void test_env_open_all(test_env *env, int n_threads);
 void test_env_close(test_env *env);
 
+/* Is env->streams[i] a simulated GPU's? It needs a thousand times as long as a real one. */
+bool test_is_simulated(const test_env *env, int i);
+
 /* Checks the guards of all tensors and frees them: the end of a case. */
 void test_reset(test_env *env);
 

@@ -181,6 +181,10 @@ static inline float cospif(float x)
 {
     return (float)cos(M_PI * (double)x);
 }
+static inline double cospi(double x)
+{
+    return cos(M_PI * x);
+}
 static inline int min(int a, int b)
 {
     return b < a ? b : a;

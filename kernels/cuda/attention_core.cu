@@ -1,0 +1,355 @@
+/* attention_core.cu - attention of any head size in f32 arithmetic; contract: attention.cuh.
+ *
+ * A block of 128 threads has one tile and one head of keys. Scores of 16 queries by 32 keys are summed over pieces of
+ * DIMS dimensions of the keys, which pass through shared memory; a warp then does the softmax of a row, a lane a key;
+ * the values pass through the same memory and are added to the rows' sums, which stay in shared memory. With few tiles
+ * each range of keys is a block of its own and a second kernel joins them. The floor is the bytes of keys and values
+ * for decoding, 4 rows keys d operations a head for a prompt.
+ */
+#include "kernels/cuda/attention.cuh"
+
+namespace sa2_cuda
+{
+static constexpr int THREADS = 128, WARPS = THREADS / WARP, DIMS = 64;
+static constexpr int MAX_DIM = 1024, NARROW_DIM = 256; /* up to which a tile has 16 rows, else 4 */
+
+/* The block's shared memory, in floats. */
+template <int ROWS> struct room {
+    float *q, *with_w;    /* [ROWS, d]: q, or q + u and q + w */
+    float *part, *total;  /* [ROWS, d] of this range, of those before */
+    float (*p)[STEP + 1]; /* [ROWS] scores, then weights */
+    float (*piece)[DIMS + 1];
+    float *most, *sum, *total_most, *total_sum, *factor; /* [ROWS] */
+};
+
+template <int ROWS> static __host__ __device__ __forceinline__ size_t room_floats(int d)
+{
+    return (size_t)4 * ROWS * d + ROWS * (STEP + 1) + STEP * (DIMS + 1) + 5 * ROWS;
+}
+
+template <int ROWS> static __device__ __forceinline__ room<ROWS> room_of(int d)
+{
+    room<ROWS> m;
+    m.q = (float *)shared_bytes();
+    m.with_w = m.q + ROWS * d;
+    m.part = m.with_w + ROWS * d;
+    m.total = m.part + ROWS * d;
+    m.p = (float(*)[STEP + 1])(m.total + ROWS * d);
+    m.piece = (float(*)[DIMS + 1])(m.p + ROWS);
+    m.most = (float *)(m.piece + STEP);
+    m.sum = m.most + ROWS;
+    m.total_most = m.sum + ROWS;
+    m.total_sum = m.total_most + ROWS;
+    m.factor = m.total_sum + ROWS;
+    return m;
+}
+
+/* What a block works on. */
+struct work {
+    attention_sequence sequence;
+    int index, first, rows, head; /* the sequence's; queries of the tile; head of keys */
+};
+
+static __device__ __forceinline__ long long q_at(const attention_call &a, const work &w, int row,
+                                                 long long stride)
+{
+    int query = w.first + row;
+    int head = w.head * a.group + query % a.group;
+    return (w.sequence.q_first + query / a.group) * stride + (long long)head * a.d;
+}
+
+/* Where key j begins, and its values. */
+struct key_place {
+    const void *k, *v;
+    long long k_at, v_at;
+};
+
+static __device__ __forceinline__ key_place place_of(const attention_call &a, const work &w, int j)
+{
+    if (a.pages != nullptr) {
+        long long page = a.table[(long long)w.index * a.max_pages + j / a.page_size];
+        long long half = (long long)a.page_size * a.d;
+        long long at = (page * a.kv_heads + w.head) * 2 * half + (long long)(j % a.page_size) * a.d;
+        return {a.pages, a.pages, at, at + half};
+    }
+    int low = w.sequence.segment_first, high = low + w.sequence.n_segments - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (a.segments[middle].first <= j)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    attention_segment s = a.segments[low];
+    long long head = (long long)w.head * a.d;
+    return {s.k, s.v, (j - s.first) * s.k_stride + head, (j - s.first) * s.v_stride + head};
+}
+
+/* Dimensions [from, from + DIMS) of keys [key, key + STEP), or of their values; zeros beyond either end. */
+template <int ROWS>
+static __device__ __forceinline__ void bring(const room<ROWS> &m, const attention_call &a,
+                                             const work &w, int key, int end, int from, bool values)
+{
+    int lane = (int)threadIdx.x % WARP;
+    for (int j = (int)threadIdx.x / WARP; j < STEP; j += WARPS) {
+        bool there = key + j < end;
+        key_place place = there ? place_of(a, w, key + j) : key_place{};
+        const void *data = values ? place.v : place.k;
+        long long at = (values ? place.v_at : place.k_at) + from;
+#pragma unroll
+        for (int e = lane; e < DIMS; e += WARP)
+            m.piece[j][e] = there && from + e < a.d ? load_value(data, a.is_bf16, at + e) : 0.0f;
+    }
+}
+
+template <int ROWS>
+static __device__ __forceinline__ void load_queries(const room<ROWS> &m, const attention_call &a,
+                                                    const work &w)
+{
+    for (int i = (int)threadIdx.x; i < ROWS * a.d; i += THREADS) {
+        int row = i / a.d, e = i % a.d;
+        float q = row < w.rows ? load_value(a.q, a.is_bf16, q_at(a, w, row, a.q_stride) + e) : 0.0f;
+        bool relative = a.u != nullptr;
+        m.q[i] = relative ? q + a.u[w.head * a.d + e] : q;
+        m.with_w[i] = relative ? q + a.w[w.head * a.d + e] : 0.0f;
+        m.total[i] = 0.0f;
+    }
+    if (threadIdx.x < ROWS) {
+        m.total_most[threadIdx.x] = -INFINITY;
+        m.total_sum[threadIdx.x] = 0.0f;
+    }
+}
+
+/* p [ROWS, STEP] = scaled scores: a lane is a key, a warp takes every fourth row. */
+template <int ROWS>
+static __device__ __forceinline__ void score(const room<ROWS> &m, const attention_call &a,
+                                             const work &w, int key, int end)
+{
+    constexpr int EACH = ROWS / WARPS;
+    int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
+    float sum[EACH] = {};
+    for (int from = 0; from < a.d; from += DIMS) {
+        bring(m, a, w, key, end, from, false);
+        __syncthreads();
+        int n = min(DIMS, a.d - from);
+        for (int e = 0; e < n; e++)
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                sum[i] = fmaf(m.q[(warp + i * WARPS) * a.d + from + e], m.piece[lane][e], sum[i]);
+        __syncthreads(); /* the piece is free again */
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        int row = warp + i * WARPS, t = (w.first + row) / a.group;
+        if (a.u != nullptr && row < w.rows && key + lane < end) {
+            long long r = (a.reach - 1 + w.sequence.position + t - key - lane) * a.r_stride +
+                          (long long)w.head * a.d;
+            for (int e = 0; e < a.d; e++)
+                sum[i] = fmaf(m.with_w[row * a.d + e], load_value(a.r, a.is_bf16, r + e), sum[i]);
+        }
+        m.p[row][lane] = sum[i] * a.scale;
+    }
+}
+
+static __device__ __forceinline__ float warp_max(float x)
+{
+#pragma unroll
+    for (int n = WARP / 2; n > 0; n /= 2)
+        x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, n));
+    return x;
+}
+
+/* Scores become weights about the new maximum of their row. */
+template <int ROWS>
+static __device__ __forceinline__ void weigh(const room<ROWS> &m, const attention_call &a,
+                                             const work &w, int key)
+{
+    int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
+#pragma unroll
+    for (int i = 0; i < ROWS / WARPS; i++) {
+        int row = warp + i * WARPS;
+        bool seen = row < w.rows && key + lane < limit_of(w.sequence, (w.first + row) / a.group);
+        float score = m.p[row][lane], was = m.most[row], sum = m.sum[row];
+        float most = fmaxf(was, warp_max(seen ? score : -INFINITY));
+        float weight = seen ? expf(score - most) : 0.0f;
+        float factor = was == most ? 1.0f : expf(was - most);
+        float all = warp_sum(weight);
+        m.p[row][lane] = weight;
+        __syncwarp(); /* every lane has read the row's maximum and sum */
+        if (lane == 0) {
+            m.most[row] = most;
+            m.sum[row] = fmaf(sum, factor, all);
+            m.factor[row] = factor;
+        }
+    }
+}
+
+/* part = part * factor + weights times values: a thread has one dimension of every second row. */
+template <int ROWS>
+static __device__ __forceinline__ void add_values(const room<ROWS> &m, const attention_call &a,
+                                                  const work &w, int key, int end)
+{
+    constexpr int TOGETHER = THREADS / DIMS, EACH = ROWS / TOGETHER;
+    int e = (int)threadIdx.x % DIMS, first = (int)threadIdx.x / DIMS;
+    for (int from = 0; from < a.d; from += DIMS) {
+        bring(m, a, w, key, end, from, true);
+        __syncthreads(); /* the piece, and at first the weights, are there */
+        if (from + e < a.d) {
+            float sum[EACH];
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                sum[i] = m.part[(first + i * TOGETHER) * a.d + from + e] *
+                         m.factor[first + i * TOGETHER];
+            for (int j = 0; j < STEP; j++)
+#pragma unroll
+                for (int i = 0; i < EACH; i++)
+                    sum[i] = fmaf(m.p[first + i * TOGETHER][j], m.piece[j][e], sum[i]);
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                m.part[(first + i * TOGETHER) * a.d + from + e] = sum[i];
+        }
+        __syncthreads();
+    }
+}
+
+template <int ROWS>
+static __device__ __forceinline__ void run_range(const room<ROWS> &m, const attention_call &a,
+                                                 const work &w, int first, int end)
+{
+    __syncthreads(); /* the last range has been joined */
+    for (int i = (int)threadIdx.x; i < ROWS * a.d; i += THREADS)
+        m.part[i] = 0.0f;
+    if (threadIdx.x < ROWS) {
+        m.most[threadIdx.x] = -INFINITY;
+        m.sum[threadIdx.x] = 0.0f;
+    }
+    for (int key = first; key < end; key += STEP) {
+        score(m, a, w, key, end);
+        __syncthreads();
+        weigh(m, a, w, key);
+        add_values(m, a, w, key, end);
+    }
+    __syncthreads();
+}
+
+template <int ROWS>
+static __device__ __forceinline__ void join_part(const room<ROWS> &m, const attention_call &a)
+{
+    for (int i = (int)threadIdx.x; i < ROWS * a.d; i += THREADS) {
+        int row = i / a.d;
+        float most = m.total_most[row], sum = m.total_sum[row];
+        join j = join_range(most, sum, m.most[row], m.sum[row]);
+        m.total[i] = join_value(j, m.total[i], m.part[i]);
+    }
+    __syncthreads();
+    if (threadIdx.x < ROWS)
+        join_range(m.total_most[threadIdx.x], m.total_sum[threadIdx.x], m.most[threadIdx.x],
+                   m.sum[threadIdx.x]);
+}
+
+/* grid: tiles; heads of keys; ranges, or 1 for all of them in turn. */
+template <int ROWS>
+static __global__ void __launch_bounds__(THREADS) attention_kernel(attention_call a)
+{
+    room<ROWS> m = room_of<ROWS>(a.d);
+    attention_tile tile = a.tiles[blockIdx.x];
+    work w = {a.sequences[tile.sequence], tile.sequence, tile.first, 0, (int)blockIdx.y};
+    w.rows = min(ROWS, w.sequence.rows * a.group - w.first);
+    int end = limit_of(w.sequence, (w.first + w.rows - 1) / a.group);
+    load_queries(m, a, w);
+    if (a.n_ranges > 1) {
+        int first = (int)blockIdx.z * RANGE;
+        run_range(m, a, w, first, min(first + RANGE, end));
+        long long at = (long long)(blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges + blockIdx.z;
+        float *out = a.partial + at * ROWS * (a.d + 2);
+        for (int i = (int)threadIdx.x; i < w.rows * a.d; i += THREADS)
+            out[i / a.d * (a.d + 2) + 2 + i % a.d] = m.part[i];
+        if ((int)threadIdx.x < w.rows) {
+            out[threadIdx.x * (a.d + 2)] = m.most[threadIdx.x];
+            out[threadIdx.x * (a.d + 2) + 1] = m.sum[threadIdx.x];
+        }
+        return;
+    }
+    for (int first = 0; first < end; first += RANGE) {
+        run_range(m, a, w, first, min(first + RANGE, end));
+        join_part(m, a);
+    }
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < w.rows * a.d; i += THREADS) {
+        float sum = m.total_sum[i / a.d];
+        store_value(a.y, a.y_is_bf16, q_at(a, w, i / a.d, a.y_stride) + i % a.d,
+                    sum == 0.0f ? 0.0f : m.total[i] / sum);
+    }
+}
+
+/* grid: tiles; heads of keys. Joins the ranges that blocks of attention_kernel left behind. */
+template <int ROWS> static __global__ void __launch_bounds__(THREADS) join_kernel(attention_call a)
+{
+    attention_tile tile = a.tiles[blockIdx.x];
+    work w = {a.sequences[tile.sequence], tile.sequence, tile.first, 0, (int)blockIdx.y};
+    w.rows = min(ROWS, w.sequence.rows * a.group - w.first);
+    long long at = (long long)(blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges;
+    const float *partial = a.partial + at * ROWS * (a.d + 2);
+    for (int i = (int)threadIdx.x; i < w.rows * a.d; i += THREADS) {
+        int row = i / a.d, e = i % a.d;
+        float most = -INFINITY, sum = 0.0f, total = 0.0f;
+        for (int range = 0; range < a.n_ranges; range++) {
+            const float *part = partial + ((long long)range * ROWS + row) * (a.d + 2);
+            join j = join_range(most, sum, part[0], part[1]);
+            total = join_value(j, total, part[2 + e]);
+        }
+        store_value(a.y, a.y_is_bf16, q_at(a, w, row, a.y_stride) + e,
+                    sum == 0.0f ? 0.0f : total / sum);
+    }
+}
+
+/* ---- the host's side ---- */
+
+template <int ROWS>
+static sa2_status run_tiles(sa2_stream *s, const char *op, attention_call *a,
+                            const attention_sequence *sequences, int n, int longest, sa2_error *err)
+{
+    int64_t n_tiles = 0;
+    for (int i = 0; i < n; i++)
+        n_tiles += blocks_for((int64_t)sequences[i].rows * a->group, ROWS);
+    if (n_tiles == 0)
+        return SA2_OK;
+    attention_tile *tiles =
+        (attention_tile *)host_room(s, op, (size_t)n_tiles * sizeof(attention_tile), err);
+    if (tiles == nullptr)
+        return failure_of(err);
+    int64_t at = 0;
+    for (int i = 0; i < n; i++)
+        for (int first = 0; first < sequences[i].rows * a->group; first += ROWS)
+            tiles[at++] = {i, first};
+    a->tiles =
+        (const attention_tile *)to_device(s, op, tiles, (size_t)n_tiles * sizeof *tiles, err);
+    a->sequences =
+        (const attention_sequence *)to_device(s, op, sequences, (size_t)n * sizeof *sequences, err);
+    if (a->tiles == nullptr || a->sequences == nullptr)
+        return failure_of(err);
+    int ranges = (int)blocks_for(longest, RANGE);
+    size_t partials = (size_t)n_tiles * (size_t)a->kv_heads * (size_t)ranges * ROWS *
+                      ((size_t)a->d + 2) * sizeof(float);
+    bool split = ranges > 1 && n_tiles * a->kv_heads < FEW_BLOCKS && partials <= PARTIAL_BYTES;
+    a->n_tiles = (int)n_tiles;
+    a->n_ranges = split ? ranges : 1;
+    a->partial = queue_of(s)->partials;
+    dim3 grid((unsigned)n_tiles, (unsigned)a->kv_heads, (unsigned)a->n_ranges);
+    sa2_status st = launch(s, op, attention_kernel<ROWS>, grid, THREADS,
+                           room_floats<ROWS>(a->d) * sizeof(float), err, *a);
+    if (st == SA2_OK && split)
+        st = launch(s, op, join_kernel<ROWS>, dim3(grid.x, grid.y), THREADS, 0, err, *a);
+    return st;
+}
+
+sa2_status run_attention(sa2_stream *s, const char *op, attention_call *a,
+                         const attention_sequence *sequences, int n, int longest, sa2_error *err)
+{
+    if (a->d > MAX_DIM)
+        return sa2_fail(err, SA2_ERR_LIMIT, "%s: heads of %d, up to %d are possible", op, a->d,
+                        MAX_DIM);
+    return a->d <= NARROW_DIM ? run_tiles<16>(s, op, a, sequences, n, longest, err)
+                              : run_tiles<4>(s, op, a, sequences, n, longest, err);
+}
+} // namespace sa2_cuda
