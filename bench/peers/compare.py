@@ -144,16 +144,19 @@ class Peers:
                          "-o", "jsonl"])
         return self.label, json_lines(out)[0]["samples_ts"][0]
 
+    def encoder_rate(self, build, flash):
+        return 30.0 / float(output_of([self.bin / f"whisper_peer_{build}", "encoder", self.weights / "encoder.bin",
+                                       self.threads, flash]))
+
+    def choose_encoder(self):
+        """The fastest of both builds with and without fused attention."""
+        choices = [(build, flash) for build in ("default", "blocked") for flash in (0, 1)]
+        self.encoder_choice = max(choices, key=lambda choice: self.encoder_rate(*choice))
+
     def encoder(self):
-        """The best of both builds with and without fused attention, found by the first sample."""
-        choices = [self.encoder_choice] if self.encoder_choice else [(b, f) for b in ("default", "blocked") for f in (0, 1)]
-        rates = {}
-        for build, flash in choices:
-            out = output_of([self.bin / f"whisper_peer_{build}", "encoder", self.weights / "encoder.bin", self.threads, flash])
-            rates[build, flash] = 30.0 / float(out)
-        self.encoder_choice = max(rates, key=rates.get)
         build, flash = self.encoder_choice
-        return f"whisper.cpp f16, {build} products, {'fused' if flash else 'plain'} attention", rates[self.encoder_choice]
+        label = f"whisper.cpp f16, {build} products, {'fused' if flash else 'plain'} attention"
+        return label, self.encoder_rate(build, flash)
 
     def mel(self):
         out = output_of([self.bin / "whisper_peer_blocked", "mel", self.weights / "encoder.bin", 1, 0])
@@ -324,6 +327,8 @@ def main():
         parser.error(f"--only {args.only}: no row's name begins with this")
     resident = both_fit(args)
     shape = json_lines(output_of(ours.probe_command))[0]
+    if any(row.case.startswith("encoder") for row in rows):
+        peers.choose_encoder()
     measure(rows, ours, args, resident)
     print("\n".join(heading(args, resident, shape) + [line_of(row) for row in rows]))
 
