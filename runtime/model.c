@@ -18,7 +18,8 @@ static void load_parts(sa2_model *model, int parts, sa2_weights *w)
 
 /* With a map: of what is copied out of it, which for a native file is little; *mapped: of what is not. */
 static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, int parts,
-                          sa2_tensor_map *map, size_t *bytes, size_t *mapped, sa2_error *err)
+                          sa2_tensor_map *map, size_t *bytes, size_t *host, size_t *mapped,
+                          sa2_error *err)
 {
     sa2_stream *stream;
     sa2_status st = sa2_stream_create(&stream, backend, 0, err);
@@ -28,6 +29,7 @@ static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, 
     sa2_weights w = {.stream = stream, .map = map, .dtype = SA2_BF16, .err = err};
     load_parts(&measured, parts, &w);
     *bytes = w.bytes;
+    *host = w.host_bytes;
     *mapped = w.mapped;
     sa2_stream_destroy(stream);
     return SA2_OK;
@@ -36,8 +38,8 @@ static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, 
 sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
                                    size_t *bytes, sa2_error *err)
 {
-    size_t mapped;
-    return measure(config, backend, parts, NULL, bytes, &mapped, err);
+    size_t host, mapped;
+    return measure(config, backend, parts, NULL, bytes, &host, &mapped, err);
 }
 
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
@@ -85,8 +87,8 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                          .pack = sa2_pack_share(sa2_tensor_map_pack(map))};
     progress told = {.options = options};
     int parts = options != NULL ? options->parts : 0;
-    size_t bytes = 0, mapped = 0;
-    sa2_status st = measure(config, backend, parts, map, &bytes, &mapped, err);
+    size_t bytes = 0, host = 0, mapped = 0;
+    sa2_status st = measure(config, backend, parts, map, &bytes, &host, &mapped, err);
     told.total = bytes + mapped;
     if (st == SA2_OK && options != NULL && options->measured != NULL)
         st = options->measured(options->context, model, err);
@@ -95,7 +97,9 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
         return st;
     }
     sa2_stream *stream = NULL;
-    st = sa2_backend_arena_create(backend, &model->arena, bytes, err);
+    st = sa2_backend_arena_create(backend, &model->arena, bytes - host, err);
+    if (st == SA2_OK)
+        st = sa2_arena_reserve(&model->host, host, err);
     if (st != SA2_OK) {
         st = sa2_wrap(err, st, "weights");
         goto cleanup;
@@ -106,6 +110,7 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
     sa2_weights w = {.stream = stream,
                      .map = map,
                      .arena = &model->arena,
+                     .host = &model->host,
                      .dtype = SA2_BF16,
                      .progress = tell_progress,
                      .context = &told,
@@ -151,6 +156,7 @@ void sa2_model_close(sa2_model *model)
     sa2_tokenizer_destroy(model->tokenizer);
     if (model->backend != NULL)
         sa2_backend_arena_destroy(model->backend, &model->arena);
+    sa2_arena_destroy(&model->host);
     sa2_pack_close(model->pack);
     *model = (sa2_model){0};
 }

@@ -26,6 +26,7 @@ typedef struct sa2_model {
 
     sa2_backend *backend; /* borrowed */
     sa2_arena arena;      /* the weights */
+    sa2_arena host;       /* and where each layer's are */
     sa2_pack *pack;       /* or the native file that they lie in; NULL */
 } sa2_model;
 

@@ -43,7 +43,8 @@ static void *take_weight(sa2_weights *w, size_t bytes)
 
 void *sa2_weights_host(sa2_weights *w, size_t bytes)
 {
-    void *block = take(w, bytes);
+    w->host_bytes += sa2_arena_round(bytes);
+    void *block = w->host != NULL ? sa2_arena_take(w->host, bytes) : take(w, bytes);
     if (block != NULL)
         memset(block, 0, bytes);
     return block;
@@ -107,14 +108,45 @@ static sa2_tensor find(sa2_weights *w, const char *name, int ndim, const int64_t
     return tensor;
 }
 
+enum { PIECE = 1024 }; /* elements that are converted at a time */
+
+/* Elements [at, at + n) of src in the other of f32 and bf16. */
+static void convert(void *to, sa2_tensor src, int64_t at, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (src.dtype == SA2_BF16)
+            ((float *)to)[i] = sa2_bf16_to_f32(((const uint16_t *)src.data)[at + i]);
+        else
+            ((uint16_t *)to)[i] = sa2_f32_to_bf16(((const float *)src.data)[at + i]);
+}
+
+/* From the map, which is the host's, to the device, both dense. The device cannot read the map: what changes its
+ * dtype does so here. */
 static void copy_to(sa2_weights *w, sa2_tensor dst, sa2_tensor src)
 {
     if (dst.data == NULL || src.data == NULL)
         return;
-    if (dst.dtype == src.dtype)
+    if (dst.dtype == src.dtype) {
         sa2_upload(w->stream, dst, src.data);
-    else
-        sa2_copy(w->stream, dst, src);
+        return;
+    }
+    float piece[PIECE];
+    int64_t count = sa2_tensor_count(&dst);
+    sa2_tensor flat = sa2_tensor_1d(dst.data, dst.dtype, count);
+    for (int64_t at = 0; at < count; at += PIECE) {
+        int64_t n = count - at < PIECE ? count - at : PIECE;
+        convert(piece, src, at, n);
+        sa2_upload(w->stream, sa2_tensor_rows(flat, at, n), piece);
+    }
+}
+
+static void set_to_zero(sa2_weights *w, sa2_tensor dst)
+{
+    static const float zeros[PIECE];
+    for (int64_t at = 0; at < dst.shape[0]; at += PIECE) {
+        int64_t n = dst.shape[0] - at < PIECE ? dst.shape[0] - at : PIECE;
+        sa2_upload(w->stream, sa2_tensor_rows(dst, at, n), zeros);
+    }
 }
 
 /* Gives a weight that is complete to the sink; without one, it stays where it is. */
@@ -260,7 +292,7 @@ static sa2_tensor stack_bias(sa2_weights *w, int64_t rows, const char *prefix, i
         return bias;
     bias.data = take_weight(w, sa2_tensor_bytes(&bias));
     if (bias.data != NULL)
-        memset(bias.data, 0, sa2_tensor_bytes(&bias));
+        set_to_zero(w, bias);
     int n_pieces = stack_pieces(pieces, names, w, prefix, n, parts, true);
     for (int i = 0; i < n_pieces; i++) {
         sa2_tensor src = find(w, pieces[i].name, 1, &pieces[i].rows);

@@ -21,11 +21,13 @@ typedef struct sa2_weights {
     sa2_stream *stream;                            /* gives the layout, and runs the conversions */
     sa2_tensor_map *map;                           /* may be NULL while measuring */
     sa2_arena *arena;                              /* memory of the backend; NULL: measure */
+    sa2_arena *host;                               /* for sa2_weights_host(); NULL: `arena` */
     struct sa2_pack_sink *sink;                    /* takes all weights; NULL: there is none */
     sa2_dtype dtype;                               /* of matrices and tables */
     const char *prefix;                            /* before every name; "" */
     size_t bytes;                                  /* the most that was taken at one time */
     size_t used;                                   /* taken now */
+    size_t host_bytes;                             /* of those, what sa2_weights_host() asked for */
     size_t mapped;                                 /* used where they lie in a native file */
     void (*progress)(void *context, size_t bytes); /* after each layer; NULL: nobody asks */
     void *context;
@@ -98,7 +100,7 @@ size_t sa2_weights_mark(const sa2_weights *w);
 void sa2_weights_rewind(sa2_weights *w, size_t mark);
 
 /* Zeroed host memory of the model's lifetime, for a part's array of layers. NULL while measuring and
- * when it does not fit. The arena must lie in host memory for this. */
+ * when it does not fit. Without an arena `host`, the other one must lie in host memory. */
 void *sa2_weights_host(sa2_weights *w, size_t bytes);
 
 #endif
