@@ -41,6 +41,7 @@ done
 expect 0 "" "$sa2" make-checkpoint --preset tiny "$tiny"
 expect 64 "tiny or mini expected" "$sa2" make-checkpoint --preset huge "$work/x"
 expect 73 "" "$sa2" make-checkpoint /proc/nowhere
+expect 66 "tokenizer.json" "$sa2" make-checkpoint --tokenizer "$work/none" "$work/x"
 expect 0 "hidden 512, 3 layers" "$sa2" info "$tiny"
 expect 0 '"layers": 3' "$sa2" info --json "$tiny"
 expect 0 "speaker vector of 192" "$sa2" info "$tiny"

@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sysexits.h>
 
 #include "runtime/native_file.h"
 #include "tools/commands.h"
@@ -66,13 +65,6 @@ static sa2_status convert(convert_command *c, const char *from, const char *to, 
     return st;
 }
 
-/* What cannot be written is another mistake than what cannot be read. */
-static int exit_code_of(sa2_status st, const sa2_error *err, const char *to)
-{
-    bool written = strncmp(err->message, to, strlen(to)) == 0;
-    return st == SA2_ERR_IO && written ? EX_CANTCREAT : sa2_exit_code(st);
-}
-
 int sa2_command_convert(int argc, char **argv)
 {
     convert_command c = {.to = "native", .progress = {.what = "converting", .unit = "B"}};
@@ -115,5 +107,5 @@ int sa2_command_convert(int argc, char **argv)
     if (st != SA2_OK)
         sa2_report_failure(usage.name, st, &err);
     sigprocmask(SIG_UNBLOCK, &held, NULL); /* who was asked to end ends here, as if at once */
-    return st == SA2_OK ? EX_OK : exit_code_of(st, &err, argv[1]);
+    return sa2_exit_code_of_output(st, &err, argv[1]);
 }

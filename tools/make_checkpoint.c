@@ -1,6 +1,5 @@
 /* make_checkpoint.c - sa2 make-checkpoint: a release folder with synthetic weights. */
 #include <stdio.h>
-#include <sysexits.h>
 
 #include "loader/checkpoint_writer.h"
 #include "tools/commands.h"
@@ -53,9 +52,7 @@ int sa2_command_make_checkpoint(int argc, char **argv)
     sa2_status st = sa2_preset_find(&preset, preset_name, &err);
     if (st == SA2_OK)
         st = sa2_checkpoint_write(argv[0], &preset, &options, &err);
-    if (st == SA2_ERR_IO) {
+    if (st != SA2_OK)
         sa2_report_failure(usage.name, st, &err);
-        return EX_CANTCREAT;
-    }
-    return st == SA2_OK ? EX_OK : sa2_report_failure(usage.name, st, &err);
+    return sa2_exit_code_of_output(st, &err, argv[0]);
 }

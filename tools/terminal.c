@@ -32,6 +32,12 @@ int sa2_exit_code(sa2_status st)
     return EX_SOFTWARE;
 }
 
+int sa2_exit_code_of_output(sa2_status st, const sa2_error *err, const char *output)
+{
+    bool written = strncmp(err->message, output, strlen(output)) == 0;
+    return st == SA2_ERR_IO && written ? EX_CANTCREAT : sa2_exit_code(st);
+}
+
 int sa2_report_failure(const char *command, sa2_status st, const sa2_error *err)
 {
     fprintf(stderr, "%s: %s\n", command,

@@ -12,6 +12,10 @@
 /* The exit code of sysexits.h that a failure becomes. */
 int sa2_exit_code(sa2_status st);
 
+/* The same of a command that makes `output`: what cannot be written is another mistake (EX_CANTCREAT) than what cannot
+ * be read, and the message of the first begins with the output's name. */
+int sa2_exit_code_of_output(sa2_status st, const sa2_error *err, const char *output);
+
 /* Prints "sa2 info: <message>", and how many lines did not fit; returns the exit code. */
 int sa2_report_failure(const char *command, sa2_status st, const sa2_error *err);
 
