@@ -6,7 +6,7 @@ PACKAGES := gcc g++ cmake ninja-build pkg-config libsndfile1-dev libjansson-dev 
             libxxhash-dev libyaml-dev libcmocka-dev
 # libdnnl-dev, when it is there, gives `sa2 bench` another product to compare with.
 
-.PHONY: all demo test check-long tidy setup build sanitize
+.PHONY: all demo nano test check-long tidy setup build sanitize
 all: build
 
 # Installs what is missing; asks for nothing when all is there.
@@ -24,6 +24,10 @@ build: setup
 
 demo: build
 	@tools/demo.sh $(BUILD)/sa2 $(BUILD)/demo
+
+# Trains the small model of tools/nano from nothing, or goes on where it was cut; hours.
+nano:
+	@tools/nano/nano.sh
 
 # The suite under address and undefined-behaviour checks, then the parts with threads under the thread checker.
 test: setup

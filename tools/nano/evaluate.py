@@ -1,0 +1,87 @@
+"""What an exported model can do, through the engine: python evaluate.py SA2 MODEL [COUNT]
+
+On COUNT test recordings of known and of unheard voices each: word error of transcripts, right answers in text, and, in each output
+voice, offline and streamed, what the judge understands of the spoken answers beside what it understands of espeak-ng's own.
+"""
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import soundfile
+import torch
+
+import judge
+import speech
+import training
+from sizes import CODE0, CODE_PAD, WORK
+
+VOICES = ("anna", "ben", "cora")
+
+
+def sa2(program, command, model, *arguments):
+    done = subprocess.run([program, command, "-m", model, *map(str, arguments)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def heard(program, model, items, files):
+    found = sa2(program, "transcribe", model, "--json", *files)
+    return judge.error_rate([(item["question"], answer["text"].strip() or "-") for item, answer in zip(items, found)])
+
+
+def answered(program, model, items, files):
+    right = 0
+    for item, file in zip(items, files):
+        answer, = sa2(program, "chat", model, "--audio", file, "--json", "--temperature", 0)
+        right += answer["text"].strip() == item["answer"]
+    return right / len(items)
+
+
+def spoken_codes(program, model, files):
+    """The speech codes of every answer, as text files of numbers."""
+    for file in files:
+        answer, = sa2(program, "chat", model, "--audio", file, "--speak", "--json", "--temperature", 0)
+        codes = [i - CODE0 for i in answer["ids"] if CODE0 <= i < CODE_PAD]
+        file.with_suffix(".txt").write_text(" ".join(map(str, codes)))
+
+
+def understood(program, model, listener, items, files, voice, streamed):
+    """The share of words that the judge understands of the engine's spoken answers."""
+    pairs = []
+    for item, file in zip(items, files):
+        codes, out = file.with_suffix(".txt"), file.with_suffix(".reply.wav")
+        if not codes.read_text():
+            pairs.append((item["answer"], "-"))
+            continue
+        sa2(program, "vocode", model, "--voice", Path(model) / "assets" / f"{VOICES[voice]}.wav", "-o", out, codes, *["--stream"] * streamed)
+        wave, rate = soundfile.read(out, dtype="float32")
+        pairs.append((item["answer"], listener.hear(torch.from_numpy(wave), rate)))
+    return 1 - judge.error_rate(pairs)
+
+
+def understood_of_espeak(listener, items, voice):
+    return 1 - judge.error_rate([(i["answer"], listener.hear(speech.espeak(i["answer"], *speech.OUTPUT_VOICES[voice]), 22050)) for i in items])
+
+
+def main(program, model, count):
+    listener = judge.Judge()
+    for split in ("test", "test_voice"):
+        items = [i for i in training.load("inputs.pt") if i["split"] == split][:count]
+        folder = Path(tempfile.mkdtemp(dir=WORK))
+        files = []
+        for k, item in enumerate(items):
+            files.append(folder / f"{k}.wav")
+            soundfile.write(files[-1], item["wave"].numpy(), 16000)
+        training.log("evaluate", f"{split}: {len(items)} recordings, word error {heard(program, model, items, files):.3f}, "
+                     f"right answers in text {answered(program, model, items, files):.3f}")
+        spoken_codes(program, model, files)
+        for voice, name in enumerate(VOICES):
+            offline, streamed = (understood(program, model, listener, items, files, voice, how) for how in (False, True))
+            training.log("evaluate", f"{split}, {name}: of the words of the right answers the judge understands {offline:.3f} offline, "
+                         f"{streamed:.3f} streamed, {understood_of_espeak(listener, items, voice):.3f} said by espeak-ng")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 100)
