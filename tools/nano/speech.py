@@ -19,6 +19,15 @@ def espeak(text, voice, pitch, speed):
     return torch.from_numpy(samples)
 
 
+def stored(samples):
+    """Samples as they are kept, in 16 bits."""
+    return (samples * 32767).round().short()
+
+
+def floats(kept):
+    return kept.float() / 32767
+
+
 def phonemes(text):
     found = subprocess.run(["espeak-ng", "-v", "en-us", "-q", "-x", "--sep=_", text], capture_output=True, text=True, check=True).stdout
     pieces = (piece.strip("',%=") for piece in "_".join(found.split()).split("_"))

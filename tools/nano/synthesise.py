@@ -27,14 +27,14 @@ def output(job):
     wave = speech.at_24k(speech.espeak(text, *speech.OUTPUT_VOICES[voice]))
     mel = speech.prompt_mel(wave)
     heard = speech.tokenizer_mel(audio.resample(wave, 24000, 16000))
-    return dict(text=text, voice=voice, wave=(wave * 32767).round().short(), mel=mel.half(), heard=heard.half(),
+    return dict(text=text, voice=voice, wave=speech.stored(wave), mel=mel.half(), heard=heard.half(),
                 f0=speech.pitch(wave, mel.shape[-1]), phonemes=speech.phonemes(text))
 
 
 def question(job):
     text, answer, voice, rate, pace, split = job
     wave = audio.resample(speech.espeak(text, voice, rate, pace), 22050, 16000)
-    return dict(question=text, answer=answer, voice=voice, split=split, wave=(wave * 32767).round().short(), phonemes=speech.phonemes(text))
+    return dict(question=text, answer=answer, voice=voice, split=split, wave=speech.stored(wave), phonemes=speech.phonemes(text))
 
 
 def made(make, jobs, name):

@@ -105,7 +105,7 @@ def write(tokenizer, folder):
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
     put("vocab.json", tokenizer.ids)
     put("added_tokens.json", tokenizer.added)
-    special = lambda token: token not in PLAIN and not token.startswith("<audio_") or token in CONTROLS and token not in PLAIN
+    special = lambda token: token in CONTROLS and token not in PLAIN
     flags = lambda token: dict(content=token, lstrip=False, normalized=False, rstrip=False, single_word=False, special=special(token))
     put("tokenizer_config.json", dict(
         add_prefix_space=False, added_tokens_decoder={str(i): flags(t) for t, i in tokenizer.added.items()}, eos_token="<|endoftext|>",

@@ -8,7 +8,6 @@ import sys
 
 import torch
 
-import speech
 import training
 import train_speaker
 from flow import Flow
@@ -24,8 +23,7 @@ def training_items():
     vectors = {}
     with torch.no_grad():
         for item in items[:600]:
-            wave = train_speaker.audio.resample(item["wave"].float() / 32767, 24000, 16000)
-            vectors.setdefault(item["voice"], []).append(encoder(speech.fbank(wave)[None])[0])
+            vectors.setdefault(item["voice"], []).append(encoder(train_speaker.output_features(item)[None])[0])
     return items, vectors
 
 

@@ -63,7 +63,7 @@ class Tasks:
         """The item's recording roughened; in one of thirty, noise in its place: the item is then nothing that can be understood."""
         if rng.random() < 1 / 30:
             return speech.encoder_mel(only_noise(rng)), dict(question="", answer=domain.NOT_UNDERSTOOD, phonemes=[])
-        return speech.encoder_mel(roughen(item["wave"].float() / 32767, rng)), item
+        return self.sound_only(item, rng)
 
     def answer(self, text, spoken):
         return self.prompts.spoken(text, self.answers[text]) if spoken else self.prompts.written(text)
@@ -93,7 +93,7 @@ class Tasks:
         return p.system(style) + p.human_sound(mel.shape[1]) + p.assistant(spoken), self.answer(item["answer"], spoken), [(mel, item)]
 
     def sound_only(self, item, rng):
-        return speech.encoder_mel(roughen(item["wave"].float() / 32767, rng)), item
+        return speech.encoder_mel(roughen(speech.floats(item["wave"]), rng)), item
 
     def batch(self, rng, joint):
         at = rng.randrange(len(self.items) - 3 * BATCH)
@@ -153,9 +153,7 @@ class Trainer:
 
 def exported(trainer):
     """The model's state as it is exported, for training.load("language_model.pt")."""
-    prefix = "model."
-    state = training.load("language_model.pt")["model"]
-    return trainer.used.export({k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
+    return trainer.used.export(training.part("language_model", "model."))
 
 
 def main(alone, together):

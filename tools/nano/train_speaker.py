@@ -14,15 +14,18 @@ from speaker import SpeakerEncoder
 BATCH, FRAMES = 32, 100
 
 
+def output_features(item):
+    return speech.fbank(audio.resample(speech.floats(item["wave"]), 24000, 16000))
+
+
 def voices():
     """{voice: [features [T, 80], ...]} of the output voices and of the input ones."""
     found = {}
     for item in training.load("outputs.pt")[:1200]:
-        wave = audio.resample(item["wave"].float() / 32767, 24000, 16000)
-        found.setdefault(item["voice"], []).append(speech.fbank(wave))
+        found.setdefault(item["voice"], []).append(output_features(item))
     for item in training.load("inputs.pt")[:3000]:
         if item["split"] == "train":
-            found.setdefault(item["voice"], []).append(speech.fbank(item["wave"].float() / 32767))
+            found.setdefault(item["voice"], []).append(speech.fbank(speech.floats(item["wave"])))
     return {voice: [f for f in items if len(f) > FRAMES] for voice, items in found.items() if len(items) > 5}
 
 
@@ -46,9 +49,8 @@ def main(steps):
 
 
 def trained():
-    encoder, prefix = SpeakerEncoder(**SPEAKER), "encoder."
-    state = training.load("speaker.pt")["model"]
-    encoder.load_state_dict({k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
+    encoder = SpeakerEncoder(**SPEAKER)
+    encoder.load_state_dict(training.part("speaker", "encoder."))
     return encoder.eval()
 
 

@@ -60,7 +60,7 @@ def training_items():
     items = [dict(heard=i["heard"], phonemes=i["phonemes"], output=True) for i in training.load("outputs.pt")[60:]]
     for item in training.load("inputs.pt"):
         if item["split"] == "train":
-            items.append(dict(heard=speech.tokenizer_mel(item["wave"].float() / 32767).half(), phonemes=item["phonemes"], output=False))
+            items.append(dict(heard=speech.tokenizer_mel(speech.floats(item["wave"])).half(), phonemes=item["phonemes"], output=False))
     return sorted(items, key=lambda i: i["heard"].shape[1])
 
 
@@ -85,9 +85,7 @@ def main(steps):
 
 def trained():
     tokenizer = SpeechTokenizer(**SPEECH_TOKENIZER)
-    prefix = "tokenizer."
-    state = training.load("speech_tokenizer.pt")["model"]
-    tokenizer.load_state_dict({k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
+    tokenizer.load_state_dict(training.part("speech_tokenizer", "tokenizer."))
     return tokenizer.eval()
 
 
@@ -105,7 +103,6 @@ def codes():
     counts = torch.bincount(torch.cat(found)).float()
     share = counts[counts > 0] / counts.sum()
     training.log("speech_tokenizer", f"{int(counts.sum())} codes, {len(share)} different, {-(share * share.log2()).sum():.2f} bits a code")
-
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def pieces(items, rng):
     rows = []
     for item in rng.sample(items, BATCH):
         at = rng.randrange(item["mel"].shape[1] - FRAMES)
-        rows.append((item["mel"][:, at:at + FRAMES].float(), item["wave"][at * HOP:(at + FRAMES) * HOP].float() / 32767,
+        rows.append((item["mel"][:, at:at + FRAMES].float(), speech.floats(item["wave"][at * HOP:(at + FRAMES) * HOP]),
                      item["f0"][at:at + FRAMES]))
     return [torch.stack(column) for column in zip(*rows)]
 

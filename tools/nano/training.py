@@ -24,6 +24,12 @@ def load(name):
     return torch.load(WORK / name, weights_only=False)
 
 
+def part(name, prefix):
+    """The state of one module of a run's, under the names that it has alone."""
+    state = load(f"{name}.pt")["model"]
+    return {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)}
+
+
 def log(name, line):
     WORK.mkdir(parents=True, exist_ok=True)
     text = time.strftime("%H:%M:%S ") + line
