@@ -1,12 +1,16 @@
 #!/bin/bash
-# Golden cases of the language model on the simulated GPU, whose checker ends the program at the first mistake.
+# Short golden cases of every part of the model on the simulated GPU, whose checker ends the program at the first mistake.
 set -eu
 source_dir=$1 sa2=$2/sa2
 if "$sa2" doctor --device cuda-sim 2>&1 | grep -q 'this build has'; then
     echo "skipped: this build has no simulated GPU"
     exit 0
 fi
-cd "$source_dir/tests/golden/language_model"
-"$sa2" check --quiet --device cuda-sim mel128_short.safetensors audio_encoder_len480.safetensors \
-    op_encoder_block.safetensors op_adaptor.safetensors op_rms_norm.safetensors op_swiglu.safetensors \
-    op_rope.safetensors decoder_short.safetensors
+cd "$source_dir/tests/golden"
+lm=language_model speech=token2wav
+"$sa2" check --quiet --device cuda-sim $lm/mel128_short.safetensors $lm/audio_encoder_len480.safetensors \
+    $lm/op_{encoder_block,adaptor,rms_norm,swiglu,rope,attention}.safetensors $lm/decoder_short.safetensors \
+    $speech/{cam_dense,conformer_layer_cached,dit_block,embed,f0,fbank_speech,flow_dit_stream}.safetensors \
+    $speech/{flow_encoder_stream,hift_resblock,hift_upsample_0,istft16,s3_block,s3_mel_speech}.safetensors \
+    $speech/{source,speaker_head,speech_tokenizer_37,stft16,time_embedding}.safetensors \
+    $speech/vocoder_stream_single.safetensors

@@ -84,16 +84,16 @@ static void run_attention(sa2_stream *s, piece *p, sa2_tensor y)
                             .head_dim = c->head_dim,
                             .dtype = p->dtype};
     kv.pages = sa2_arena_take(&p->device.arena, sa2_kv_page_bytes(s, &kv));
-    int32_t *row_numbers = sa2_arena_take(&p->device.arena, (size_t)rows * sizeof(int32_t));
-    for (int i = 0; i < rows; i++)
-        row_numbers[i] = i;
+    sa2_tensor positions = sa2_tensor_1d(
+        sa2_arena_take(&p->device.arena, (size_t)rows * sizeof(int32_t)), SA2_I32, rows);
+    for (int32_t i = 0; i < rows; i++)
+        sa2_upload(s, sa2_tensor_rows(positions, i, 1), &i);
     const int32_t offsets[] = {0, (int32_t)rows}, zero = 0;
     const sa2_paged_rows where = {
         .rows = {1, offsets}, .first_position = &zero, .block_table = &zero, .max_pages = 1};
     sa2_tensor hidden = take(&p->device, p->dtype, rows, (int64_t)c->heads * c->head_dim);
     sa2_decoder_attention(
-        s, &p->model.decoder, 1, hidden, p->x, sa2_tensor_1d(row_numbers, SA2_I32, rows), &kv,
-        &where,
+        s, &p->model.decoder, 1, hidden, p->x, positions, &kv, &where,
         take(&p->device, p->dtype, rows, (int64_t)(c->heads + 2 * c->kv_heads) * c->head_dim));
     sa2_linear(s, (sa2_linear_args){.y = y, .x = hidden, .w = &p->layer->out});
 }

@@ -18,6 +18,7 @@ sa2_status sa2_check_flow_run(sa2_check_run *run,
     if (st == SA2_OK)
         st = part(&b, err);
     sa2_backend_arena_destroy(run->context->backend, &b.weights);
+    sa2_arena_destroy(&b.layers);
     sa2_arena_destroy(&b.host);
     sa2_check_device_close(&b.device);
     sa2_tensor_map_destroy(b.map);
@@ -32,12 +33,16 @@ sa2_status sa2_check_flow_load(sa2_check_flow *b, sa2_check_flow_part *part, sa2
         return st;
     sa2_weights measure = {.stream = stream, .dtype = b->dtype, .err = err};
     part->load(part, b, &measure);
-    st = sa2_backend_arena_create(b->run->context->backend, &b->weights, measure.bytes, err);
+    st = sa2_backend_arena_create(b->run->context->backend, &b->weights,
+                                  measure.bytes - measure.host_bytes, err);
+    if (st == SA2_OK)
+        st = sa2_arena_reserve(&b->layers, measure.host_bytes, err);
     if (st == SA2_OK) {
         sa2_error report = {0};
         sa2_weights w = {.stream = stream,
                          .map = b->map,
                          .arena = &b->weights,
+                         .host = &b->layers,
                          .dtype = b->dtype,
                          .err = &report};
         part->load(part, b, &w);

@@ -19,7 +19,7 @@ typedef struct sa2_check_flow {
     sa2_tensor_map *map;
     sa2_dtype dtype;
     sa2_check_device device;
-    sa2_arena weights, host;
+    sa2_arena weights, layers, host;
     sa2_flow_room room;
 } sa2_check_flow;
 

@@ -15,11 +15,13 @@ typedef struct part {
     sa2_tensor_map *map;
     sa2_speech_tokenizer tokenizer;
     sa2_speaker_encoder speaker;
+    sa2_arena layers; /* host: where the weights of each layer are */
 } part;
 
 static void close_part(part *p)
 {
     sa2_check_device_close(&p->device);
+    sa2_arena_destroy(&p->layers);
     sa2_tensor_map_destroy(p->map);
 }
 
@@ -41,12 +43,15 @@ static sa2_status fill_part(part *p, const sa2_check_run *run, bool speaker, int
         return st;
     sa2_weights w = {.stream = p->device.stream, .dtype = SA2_F32, .err = err};
     load(p, speaker, max_frames, &w);
-    st = sa2_check_device_reserve(&p->device, w.bytes + work + room, err);
+    st = sa2_check_device_reserve(&p->device, w.bytes - w.host_bytes + work + room, err);
+    if (st == SA2_OK)
+        st = sa2_arena_reserve(&p->layers, w.host_bytes, err);
     if (st == SA2_OK && speaker)
         st = sa2_speaker_encoder_fold(p->map, err);
     if (st != SA2_OK)
         return st;
     w.arena = &p->device.arena;
+    w.host = &p->layers;
     w.map = p->map;
     load(p, speaker, max_frames, &w);
     return w.status;

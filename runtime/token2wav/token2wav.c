@@ -63,11 +63,17 @@ static sa2_status load_flow(sa2_token2wav *t, const sa2_flow_config *config, sa2
     sa2_flow_load(&t->flow, config, &options, &w);
     st = w.status;
     if (st == SA2_OK)
-        st = sa2_backend_arena_create(t->backend, &t->flow_weights, w.bytes, err);
+        st = sa2_backend_arena_create(t->backend, &t->flow_weights, w.bytes - w.host_bytes, err);
+    if (st == SA2_OK)
+        st = sa2_arena_reserve(&t->layers, w.host_bytes, err);
     if (st != SA2_OK)
         return st;
-    w = (sa2_weights){
-        .stream = t->stream, .map = map, .arena = &t->flow_weights, .dtype = w.dtype, .err = err};
+    w = (sa2_weights){.stream = t->stream,
+                      .map = map,
+                      .arena = &t->flow_weights,
+                      .host = &t->layers,
+                      .dtype = w.dtype,
+                      .err = err};
     sa2_flow_load(&t->flow, config, &options, &w);
     sa2_status finished = sa2_stream_finish(t->stream, w.status == SA2_OK ? err : NULL);
     return w.status != SA2_OK ? w.status : finished;
@@ -223,6 +229,7 @@ void sa2_token2wav_close(sa2_token2wav *t)
         sa2_stream_destroy(t->stream);
         sa2_backend_arena_destroy(t->backend, &t->flow_weights);
         sa2_backend_arena_destroy(t->backend, &t->vocoder_weights);
+        sa2_arena_destroy(&t->layers);
         sa2_backend_arena_destroy(t->backend, &t->kept);
         sa2_backend_arena_destroy(t->backend, &t->work);
     }

@@ -71,6 +71,7 @@ typedef struct sa2_voice_encoder {
     sa2_pack *packs[2];   /* native files that weights of tokenizer and speaker lie in, or NULL */
     sa2_stream *stream;
     sa2_arena weights, work;
+    sa2_arena layers; /* host: where the weights of each layer are */
 } sa2_voice_encoder;
 
 /* From the maps of the two ONNX files (onnx_names.h, or synthetic ones), which are read during the call only and

@@ -179,12 +179,19 @@ static sa2_status fill(sa2_voice_encoder *e, const sa2_speech_tokenizer_dims *to
         return st;
     sa2_weights w = {.stream = e->stream, .dtype = SA2_F32, .err = err};
     load(e, tokenizer, speaker, tokenizer_map, speaker_map, &w);
-    st = sa2_backend_arena_create(e->backend, &e->weights, w.bytes + plan_bytes(e), err);
+    st = sa2_backend_arena_create(e->backend, &e->weights, w.bytes - w.host_bytes + plan_bytes(e),
+                                  err);
+    if (st == SA2_OK)
+        st = sa2_arena_reserve(&e->layers, w.host_bytes, err);
     if (st == SA2_OK)
         st = sa2_backend_arena_create(e->backend, &e->work, work_bytes(e), err);
     if (st != SA2_OK)
         return st;
-    w = (sa2_weights){.stream = e->stream, .arena = &e->weights, .dtype = SA2_F32, .err = err};
+    w = (sa2_weights){.stream = e->stream,
+                      .arena = &e->weights,
+                      .host = &e->layers,
+                      .dtype = SA2_F32,
+                      .err = err};
     load(e, tokenizer, speaker, tokenizer_map, speaker_map, &w);
     st = w.status;
     if (st == SA2_OK)
@@ -301,6 +308,7 @@ void sa2_voice_encoder_close(sa2_voice_encoder *e)
     if (e->backend != NULL) {
         sa2_backend_arena_destroy(e->backend, &e->work);
         sa2_backend_arena_destroy(e->backend, &e->weights);
+        sa2_arena_destroy(&e->layers);
     }
     sa2_stream_destroy(e->stream);
     for (int i = 0; i < 2; i++)
