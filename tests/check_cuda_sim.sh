@@ -14,3 +14,17 @@ lm=language_model speech=token2wav
     $speech/{flow_encoder_stream,hift_resblock,hift_upsample_0,istft16,s3_block,s3_mel_speech}.safetensors \
     $speech/{source,speaker_head,speech_tokenizer_37,stft16,time_embedding}.safetensors \
     $speech/vocoder_stream_single.safetensors
+
+# The engine: the same greedy tokens as on the processor.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$sa2" make-checkpoint -q --preset tiny --tokenizer tiny_tokenizer "$work/model"
+answer() { # DEVICE QUESTION...: the tokens of the answer
+    "$sa2" chat -m "$work/model" --device "$1" "${@:2}" --max-tokens 6 --ignore-eos --temperature 0 --json |
+        grep -o '"ids":\[[^]]*\]'
+}
+for text in "hi there" "a longer question, which fills more than one row of tiles"; do
+    on_processor=$(answer cpu --text "$text")
+    on_device=$(answer cuda-sim --text "$text")
+    [ "$on_processor" = "$on_device" ] || { echo "\"$text\": $on_device, $on_processor on the processor"; exit 1; }
+done
