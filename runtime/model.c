@@ -39,7 +39,9 @@ sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *
                                    size_t *bytes, sa2_error *err)
 {
     size_t host, mapped;
-    return measure(config, backend, parts, NULL, bytes, &host, &mapped, err);
+    sa2_status st = measure(config, backend, parts, NULL, bytes, &host, &mapped, err);
+    *bytes += st == SA2_OK ? host : 0;
+    return st;
 }
 
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
@@ -97,7 +99,7 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
         return st;
     }
     sa2_stream *stream = NULL;
-    st = sa2_backend_arena_create(backend, &model->arena, bytes - host, err);
+    st = sa2_backend_arena_create(backend, &model->arena, bytes, err);
     if (st == SA2_OK)
         st = sa2_arena_reserve(&model->host, host, err);
     if (st != SA2_OK) {

@@ -44,6 +44,8 @@ static void *take_weight(sa2_weights *w, size_t bytes)
 void *sa2_weights_host(sa2_weights *w, size_t bytes)
 {
     w->host_bytes += sa2_arena_round(bytes);
+    if (w->arena == NULL)
+        return NULL;
     void *block = w->host != NULL ? sa2_arena_take(w->host, bytes) : take(w, bytes);
     if (block != NULL)
         memset(block, 0, bytes);

@@ -18,17 +18,17 @@
 #include "loader/tensor_map.h"
 
 typedef struct sa2_weights {
-    sa2_stream *stream;                            /* gives the layout, and runs the conversions */
-    sa2_tensor_map *map;                           /* may be NULL while measuring */
-    sa2_arena *arena;                              /* memory of the backend; NULL: measure */
-    sa2_arena *host;                               /* for sa2_weights_host(); NULL: `arena` */
-    struct sa2_pack_sink *sink;                    /* takes all weights; NULL: there is none */
-    sa2_dtype dtype;                               /* of matrices and tables */
-    const char *prefix;                            /* before every name; "" */
-    size_t bytes;                                  /* the most that was taken at one time */
-    size_t used;                                   /* taken now */
-    size_t host_bytes;                             /* of those, what sa2_weights_host() asked for */
-    size_t mapped;                                 /* used where they lie in a native file */
+    sa2_stream *stream;         /* gives the layout, and runs the conversions */
+    sa2_tensor_map *map;        /* may be NULL while measuring */
+    sa2_arena *arena;           /* memory of the backend; NULL: measure */
+    sa2_arena *host;            /* for sa2_weights_host(); NULL: `arena` */
+    struct sa2_pack_sink *sink; /* takes all weights; NULL: there is none */
+    sa2_dtype dtype;            /* of matrices and tables */
+    const char *prefix;         /* before every name; "" */
+    size_t bytes;               /* the most that was taken at one time */
+    size_t used;                /* taken now */
+    size_t host_bytes; /* what sa2_weights_host() asked for, apart; in `arena` without `host` */
+    size_t mapped;     /* used where they lie in a native file */
     void (*progress)(void *context, size_t bytes); /* after each layer; NULL: nobody asks */
     void *context;
     sa2_status status; /* of the first failure */

@@ -107,7 +107,9 @@ static void every_missing_tensor_is_named_in_one_report(void **state)
     sa2_flow flow;
     sa2_weights measure = {.stream = b.stream, .dtype = SA2_F32, .err = &err};
     sa2_flow_load(&flow, &config, &options, &measure);
-    flow_bench_ok(sa2_backend_arena_create(b.backend, &arena, measure.bytes, &err), &err);
+    flow_bench_ok(
+        sa2_backend_arena_create(b.backend, &arena, measure.bytes + measure.host_bytes, &err),
+        &err);
     sa2_weights w = {
         .stream = b.stream, .map = map, .arena = &arena, .dtype = SA2_F32, .err = &err};
     sa2_flow_load(&flow, &config, &options, &w);

@@ -33,7 +33,8 @@ static int open_env(void **state)
                      SA2_OK);
     sa2_weights w = {.stream = e.stream, .err = &err};
     sa2_speaker_encoder_load(&e.speaker, &dims, LONGEST, &w);
-    size_t bytes = w.bytes + sa2_speaker_encoder_work_bytes(&dims, LONGEST) + (4 << 20);
+    size_t bytes =
+        w.bytes + w.host_bytes + sa2_speaker_encoder_work_bytes(&dims, LONGEST) + (4 << 20);
     assert_int_equal(sa2_backend_arena_create(e.backend, &e.arena, bytes, NULL), SA2_OK);
     assert_int_equal(sa2_speaker_encoder_fold(map, NULL), SA2_OK);
     w.arena = &e.arena;

@@ -37,7 +37,7 @@ static int open_env(void **state)
     sa2_weights w = {.stream = e.stream, .err = &err};
     sa2_speech_tokenizer_load(&e.tokenizer, &dims, &w);
     size_t room = 4 * LONGEST * (size_t)(dims.mel + dims.digits) * sizeof(float);
-    size_t bytes = w.bytes + room + sa2_speech_tokenizer_work_bytes(&dims, LONGEST);
+    size_t bytes = w.bytes + w.host_bytes + room + sa2_speech_tokenizer_work_bytes(&dims, LONGEST);
     assert_int_equal(sa2_backend_arena_create(e.backend, &e.arena, bytes, NULL), SA2_OK);
     w.arena = &e.arena;
     w.map = map;

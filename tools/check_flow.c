@@ -33,8 +33,7 @@ sa2_status sa2_check_flow_load(sa2_check_flow *b, sa2_check_flow_part *part, sa2
         return st;
     sa2_weights measure = {.stream = stream, .dtype = b->dtype, .err = err};
     part->load(part, b, &measure);
-    st = sa2_backend_arena_create(b->run->context->backend, &b->weights,
-                                  measure.bytes - measure.host_bytes, err);
+    st = sa2_backend_arena_create(b->run->context->backend, &b->weights, measure.bytes, err);
     if (st == SA2_OK)
         st = sa2_arena_reserve(&b->layers, measure.host_bytes, err);
     if (st == SA2_OK) {

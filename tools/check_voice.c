@@ -43,7 +43,7 @@ static sa2_status fill_part(part *p, const sa2_check_run *run, bool speaker, int
         return st;
     sa2_weights w = {.stream = p->device.stream, .dtype = SA2_F32, .err = err};
     load(p, speaker, max_frames, &w);
-    st = sa2_check_device_reserve(&p->device, w.bytes - w.host_bytes + work + room, err);
+    st = sa2_check_device_reserve(&p->device, w.bytes + work + room, err);
     if (st == SA2_OK)
         st = sa2_arena_reserve(&p->layers, w.host_bytes, err);
     if (st == SA2_OK && speaker)

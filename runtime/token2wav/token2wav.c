@@ -63,7 +63,7 @@ static sa2_status load_flow(sa2_token2wav *t, const sa2_flow_config *config, sa2
     sa2_flow_load(&t->flow, config, &options, &w);
     st = w.status;
     if (st == SA2_OK)
-        st = sa2_backend_arena_create(t->backend, &t->flow_weights, w.bytes - w.host_bytes, err);
+        st = sa2_backend_arena_create(t->backend, &t->flow_weights, w.bytes, err);
     if (st == SA2_OK)
         st = sa2_arena_reserve(&t->layers, w.host_bytes, err);
     if (st != SA2_OK)

@@ -179,8 +179,7 @@ static sa2_status fill(sa2_voice_encoder *e, const sa2_speech_tokenizer_dims *to
         return st;
     sa2_weights w = {.stream = e->stream, .dtype = SA2_F32, .err = err};
     load(e, tokenizer, speaker, tokenizer_map, speaker_map, &w);
-    st = sa2_backend_arena_create(e->backend, &e->weights, w.bytes - w.host_bytes + plan_bytes(e),
-                                  err);
+    st = sa2_backend_arena_create(e->backend, &e->weights, w.bytes + plan_bytes(e), err);
     if (st == SA2_OK)
         st = sa2_arena_reserve(&e->layers, w.host_bytes, err);
     if (st == SA2_OK)
