@@ -207,8 +207,10 @@ const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype)
 const sa2_layout *sa2_layout_find(const char *name)
 {
     for (int d = 0; d < N_DRIVERS; d++)
-        for (int i = 0; i < 2; i++)
-            if (strcmp(drivers[d].driver->ops->matrix_layouts[i]->name, name) == 0)
-                return drivers[d].driver->ops->matrix_layouts[i];
+        for (int i = 0; i < SA2_DTYPES; i++) {
+            const sa2_layout *layout = drivers[d].driver->ops->matrix_layouts[i];
+            if (layout != NULL && strcmp(layout->name, name) == 0)
+                return layout;
+        }
     return NULL;
 }

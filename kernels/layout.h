@@ -19,7 +19,7 @@ typedef struct sa2_layout {
     void (*read_row)(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row);
 } sa2_layout;
 
-/* In which the ops of s want matrices of a dtype (F32 or BF16). */
+/* In which the ops of s want matrices of a dtype; NULL when they take none of it. */
 const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype);
 
 /* Of any backend of this build; NULL when there is none of that name. */

@@ -63,6 +63,16 @@ static bool is_table(const sa2_tensor *table, const sa2_tensor *which, int64_t r
 
 /* ---- weight matrices ---- */
 
+/* A dtype that the device has no matrices of: the only op that knows fails. */
+static bool has_matrices(sa2_stream *s, const char *op, const sa2_matrix *w)
+{
+    if (s->ops->matrix_layouts[w->dtype] != NULL)
+        return true;
+    s->status = sa2_fail(&s->error, SA2_ERR_UNSUPPORTED, "%s: this device has no matrices of %s",
+                         op, sa2_dtype_name(w->dtype));
+    return false;
+}
+
 size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols)
 {
     return s->ops->matrix_bytes(dtype, rows, cols);
@@ -70,7 +80,7 @@ size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int6
 
 void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src)
 {
-    if (s->status != SA2_OK)
+    if (s->status != SA2_OK || !has_matrices(s, "matrix_write", w))
         return;
     if (src.ndim != 2 || !is_float(&src) || src.shape[1] != w->cols || first < 0 ||
         src.shape[0] > w->rows - first)
@@ -82,7 +92,7 @@ void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor sr
 
 void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_tensor up)
 {
-    if (s->status != SA2_OK)
+    if (s->status != SA2_OK || !has_matrices(s, "matrix_write_swiglu", w))
         return;
     if (!sa2_tensor_same_shape(&gate, &up) || gate.ndim != 2 || !is_float(&gate) ||
         gate.dtype != up.dtype || gate.shape[1] != w->cols || 2 * gate.shape[0] != w->rows)
@@ -96,7 +106,8 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
 {
     if (s->status != SA2_OK)
         return;
-    if (src.ndim != 3 || src.dtype != SA2_F32 || stride < 1 || w->rows != stride * src.shape[1] ||
+    if (src.ndim != 3 || src.dtype != SA2_F32 || w->dtype == SA2_I8 || stride < 1 ||
+        w->rows != stride * src.shape[1] ||
         w->cols != (src.shape[2] + stride - 1) / stride * src.shape[0])
         sa2_refuse(s, "matrix_write_transpose", "[in, out, kernel] does not fill the matrix", 1,
                    (sa2_named[]){{"src", &src}});
@@ -106,15 +117,16 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
 
 /* ---- products ---- */
 
-/* What x, w and y may be together: bf16 by bf16, or f32 by either. */
+/* What x, w and y may be together: bf16 by bf16, or f32 by either; of layers, both by i8. */
 static bool product_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
 {
-    return is_float(x) && is_float(y) && (x->dtype == SA2_F32 || w->dtype == SA2_BF16);
+    return is_float(x) && is_float(y) && w->dtype != SA2_I8 &&
+           (x->dtype == SA2_F32 || w->dtype == SA2_BF16);
 }
 
 void sa2_linear(sa2_stream *s, sa2_linear_args a)
 {
-    if (s->status != SA2_OK)
+    if (s->status != SA2_OK || !has_matrices(s, "linear", a.w))
         return;
     const sa2_named shapes[] = {{"y", &a.y}, {"x", &a.x}, {"bias", &a.bias}, {"gate", &a.gate}};
     int64_t n = a.swiglu ? a.w->rows / 2 : a.w->rows;
@@ -122,7 +134,8 @@ void sa2_linear(sa2_stream *s, sa2_linear_args a)
     if (a.y.ndim != 2 || a.x.ndim != 2 || a.x.shape[1] != a.w->cols || a.y.shape[1] != n ||
         a.y.shape[0] != a.x.shape[0])
         wrong = "y [rows, n], x [rows, k] and w [n, k] expected";
-    else if (!product_types(&a.y, &a.x, a.w))
+    else if (a.w->dtype == SA2_I8 ? !is_float(&a.x) || !is_float(&a.y)
+                                  : !product_types(&a.y, &a.x, a.w))
         wrong = "dtypes do not go together";
     else if (!is_vector_or_absent(&a.bias, a.w->rows))
         wrong = "bias f32 [n] expected";
@@ -204,6 +217,8 @@ void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
     const char *wrong = NULL;
     if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.kernel < a.stride)
         wrong = "stride from 1, kernel from stride, pad from 0 expected";
+    else if (a.w->dtype == SA2_I8)
+        wrong = "matrices of i8 are for layers";
     else if (a.y.ndim != 2 || a.x.ndim != 2 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
              !sa2_tensor_is_dense(&a.y) || a.w->rows != a.stride * a.y.shape[1] ||
              a.w->cols != (a.kernel + a.stride - 1) / a.stride * a.x.shape[1])
@@ -236,6 +251,8 @@ void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a)
     const char *wrong = NULL;
     if ((a.kernel != 1 && a.kernel != 3) || a.stride < 1)
         wrong = "kernel 1 or 3, stride from 1 expected";
+    else if (a.w->dtype == SA2_I8)
+        wrong = "matrices of i8 are for layers";
     else if (a.y.ndim != 3 || a.x.ndim != 3 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
              !sa2_tensor_is_dense(&a.y) || !sa2_tensor_is_dense(&a.x) ||
              a.y.shape[0] != a.x.shape[0] || a.x.shape[1] < 1 ||

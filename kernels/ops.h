@@ -40,7 +40,7 @@ typedef enum sa2_activation {
  * but for its sizes; one layout serves one row of activations and many alike. */
 typedef struct sa2_matrix {
     void *data;      /* memory of the backend, owned by the model's arena */
-    sa2_dtype dtype; /* F32 or BF16 */
+    sa2_dtype dtype; /* F32, BF16 or I8 */
     int64_t rows, cols;
 } sa2_matrix;
 
@@ -48,7 +48,8 @@ typedef struct sa2_matrix {
 size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols);
 
 /* Rows [first, first + src rows) from a row-major src [n, cols] (f32 or bf16, host memory; rounded to the
- * matrix's dtype). Several calls stack several weights into one product. */
+ * matrix's dtype; of I8 each row to 255 steps of its largest value / 127). Several calls stack several weights into
+ * one product. */
 void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src);
 
 /* The whole of a gate-and-up product, for sa2_linear() with `swiglu`: gate, up [n, cols], w [2 n, cols]. */
@@ -57,10 +58,12 @@ void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_
 /* ---- products: linear.c ---- */
 
 typedef struct sa2_linear_args {
-    sa2_tensor y;        /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
-    sa2_tensor x;        /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
-    const sa2_matrix *w; /* [n, k]. x bf16 needs w bf16; x f32 takes both and multiplies in f32 */
-    sa2_tensor bias;     /* [n] or absent */
+    sa2_tensor y; /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
+    sa2_tensor x; /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
+    const sa2_matrix
+        *w;          /* [n, k]. x bf16 needs w bf16 or i8; x f32 takes all and multiplies in f32.
+                          * w i8: a row of x is rounded to 65025 steps between its largest values, sums are exact */
+    sa2_tensor bias; /* [n] or absent */
     sa2_activation activation;
     float slope;          /* of SA2_ACT_LEAKY */
     bool swiglu;          /* y = silu(gate) * up, w written by sa2_matrix_write_swiglu() */

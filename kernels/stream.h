@@ -9,8 +9,8 @@
 /* One backend: every op of ops.h under the same name. No entry is NULL: an op that a backend does not have yet
  * fails with SA2_ERR_UNSUPPORTED and its name. */
 typedef struct sa2_ops {
-    const char *missing;                 /* their names, a space behind each; "" for none */
-    const sa2_layout *matrix_layouts[2]; /* of F32 and BF16 */
+    const char *missing; /* their names, a space behind each; "" for none */
+    const sa2_layout *matrix_layouts[SA2_DTYPES]; /* NULL: a dtype that its matrices have not */
     size_t (*matrix_bytes)(sa2_dtype dtype, int64_t rows, int64_t cols);
     sa2_status (*matrix_write)(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
                                sa2_error *err);

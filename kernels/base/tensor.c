@@ -13,7 +13,10 @@ size_t sa2_dtype_bytes(sa2_dtype dtype)
     case SA2_BF16:
         return 2;
     case SA2_U8:
+    case SA2_I8:
         return 1;
+    case SA2_DTYPES:
+        break;
     }
     assert(!"dtype");
     return 0;
@@ -30,6 +33,10 @@ const char *sa2_dtype_name(sa2_dtype dtype)
         return "i32";
     case SA2_U8:
         return "u8";
+    case SA2_I8:
+        return "i8";
+    case SA2_DTYPES:
+        break;
     }
     return "?";
 }

@@ -16,6 +16,8 @@ typedef enum sa2_dtype {
     SA2_BF16, /* upper half of an f32 */
     SA2_I32,
     SA2_U8,
+    SA2_I8, /* of matrices: with a scale for each row */
+    SA2_DTYPES
 } sa2_dtype;
 
 enum { SA2_MAX_DIMS = 4 };
@@ -29,7 +31,7 @@ typedef struct sa2_tensor {
 } sa2_tensor;
 
 size_t sa2_dtype_bytes(sa2_dtype dtype);
-const char *sa2_dtype_name(sa2_dtype dtype); /* "f32", "bf16", "i32", "u8" */
+const char *sa2_dtype_name(sa2_dtype dtype); /* "f32", "bf16", "i32", "u8", "i8" */
 
 /* Dense tensors over `data`. */
 sa2_tensor sa2_tensor_1d(void *data, sa2_dtype dtype, int64_t n);

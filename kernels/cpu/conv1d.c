@@ -191,7 +191,7 @@ sa2_status sa2_cpu_conv1d(sa2_stream *s, const sa2_conv1d_args *a, sa2_error *er
     tiles t = {.a = a,
                .padding = &padding,
                .p = &p,
-               .kernel = sa2_product_kernel_for(cpu, a->x.dtype),
+               .kernel = sa2_product_kernel_for(cpu, a->x.dtype, a->w->dtype),
                .cpu = cpu};
     t.rows = copied ? tile_rows(a, t.kernel, sa2_threads_count(cpu->threads)) : 0;
     if (t.rows == 0)

@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu_ops.h"
 
 #include "kernels/cpu/matrix.h"
+#include "kernels/cpu/matrix_i8.h"
 
 const sa2_ops sa2_cpu_ops = {
     .missing = "",
@@ -35,7 +36,9 @@ const sa2_ops sa2_cpu_ops = {
     .harmonics = sa2_cpu_harmonics,
     .normal = sa2_cpu_normal,
     .cross_fade = sa2_cpu_cross_fade,
-    .matrix_layouts = {[SA2_F32] = &sa2_cpu_layout_f32, [SA2_BF16] = &sa2_cpu_layout_bf16},
+    .matrix_layouts = {[SA2_F32] = &sa2_cpu_layout_f32,
+                       [SA2_BF16] = &sa2_cpu_layout_bf16,
+                       [SA2_I8] = &sa2_cpu_layout_i8},
     .matrix_bytes = sa2_cpu_matrix_bytes,
     .matrix_write = sa2_cpu_matrix_write,
     .matrix_write_swiglu = sa2_cpu_matrix_write_swiglu,

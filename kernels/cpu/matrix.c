@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/matrix_i8.h"
 
 /* Both dtypes store 16 rows as 16 words of 32 bits side by side: one f32 column or two of bf16.
  * So a square of 16 rows by 16 words is turned over, whatever it holds. */
@@ -10,6 +11,8 @@ enum { WORDS = 16 };
 
 size_t sa2_cpu_matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols)
 {
+    if (dtype == SA2_I8)
+        return sa2_matrix_i8_bytes(rows, cols);
     return (size_t)(sa2_matrix_blocks(rows) * SA2_BLOCK * sa2_matrix_padded(dtype, cols)) *
            sa2_dtype_bytes(dtype);
 }
@@ -92,7 +95,8 @@ static void clear_beyond(const sa2_matrix *w, bool two_parts)
 sa2_status sa2_cpu_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
                                 sa2_error *err)
 {
-    (void)err;
+    if (w->dtype == SA2_I8)
+        return sa2_matrix_i8_write(s, w, first, &src, err);
     int64_t end = first + src.shape[0];
     write_job job = {.w = w, .src = {&src}, .first = first, .first_block = first / SA2_BLOCK};
     int64_t n = src.shape[0] > 0 ? (end - 1) / SA2_BLOCK - job.first_block + 1 : 0;
@@ -105,7 +109,8 @@ sa2_status sa2_cpu_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2
 sa2_status sa2_cpu_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_tensor up,
                                        sa2_error *err)
 {
-    (void)err;
+    if (w->dtype == SA2_I8)
+        return sa2_matrix_i8_write_swiglu(s, w, &gate, &up, err);
     write_job job = {.w = w, .src = {&gate, &up}};
     sa2_threads_run(sa2_cpu_of(s)->threads, (int)sa2_matrix_blocks(w->rows), write_block, &job);
     clear_beyond(w, true);

@@ -21,7 +21,7 @@ int sa2_span_find(const sa2_product *p, int64_t row)
     return low;
 }
 
-const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x)
+const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x, sa2_dtype w)
 {
     static const sa2_product_kernel *const f32[SA2_ISA_COUNT] = {
         [SA2_ISA_C] = &sa2_product_f32_c,           [SA2_ISA_AVX2] = &sa2_product_f32_avx2,
@@ -35,6 +35,13 @@ const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x
         [SA2_ISA_AVX512BF16] = &sa2_product_bf16_avx512bf16,
         [SA2_ISA_AMX] = &sa2_product_bf16_amx,
     };
+    static const sa2_product_kernel *const i8[SA2_ISA_COUNT] = {
+        [SA2_ISA_C] = &sa2_product_i8_c,         [SA2_ISA_AVX2] = &sa2_product_i8_avx2,
+        [SA2_ISA_AVX512] = &sa2_product_i8_avx2, [SA2_ISA_AVX512BF16] = &sa2_product_i8_avx512bf16,
+        [SA2_ISA_AMX] = &sa2_product_i8_amx,
+    };
+    if (w == SA2_I8)
+        return i8[cpu->isa];
     return x == SA2_F32 ? f32[cpu->isa] : bf16[cpu->isa];
 }
 
@@ -100,7 +107,7 @@ static void cut(chunk *c, int threads)
 sa2_status sa2_product_run(sa2_stream *s, const sa2_product *p, sa2_error *err)
 {
     sa2_cpu *cpu = sa2_cpu_of(s);
-    chunk c = {.p = p, .cpu = cpu, .kernel = sa2_product_kernel_for(cpu, p->x_dtype)};
+    chunk c = {.p = p, .cpu = cpu, .kernel = sa2_product_kernel_for(cpu, p->x_dtype, p->w->dtype)};
     bool packs = c.kernel->pack != NULL;
     int64_t chunk_rows = p->rows;
     if (packs) {

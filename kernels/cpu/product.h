@@ -84,8 +84,12 @@ extern const sa2_product_kernel sa2_product_f32_avx512, sa2_product_bf16_avx512;
 extern const sa2_product_kernel sa2_product_bf16_avx512bf16;
 extern const sa2_product_kernel sa2_product_bf16_amx;
 
-/* For x in that dtype. */
-const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x);
+/* x in either dtype with w in i8. */
+extern const sa2_product_kernel sa2_product_i8_c, sa2_product_i8_avx2;
+extern const sa2_product_kernel sa2_product_i8_avx512bf16, sa2_product_i8_amx;
+
+/* For x and w in those dtypes. */
+const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x, sa2_dtype w);
 
 /* Errors: SA2_ERR_LIMIT when 16 rows of x do not fit the workspace of the backend. */
 sa2_status sa2_product_run(sa2_stream *s, const sa2_product *p, sa2_error *err);

@@ -1,0 +1,45 @@
+/* matrix_i8.h - weight matrices in 8 bits on the CPU, the same for every instruction set.
+ *
+ * A row (output) is 127 steps to either side of 0; its step is f32. Rows in blocks of 16, blocks in pairs, columns in
+ * multiples of 64; what is beyond the matrix is 0:
+ *   i8    [blocks, cols / 4, 16, 4]: four columns side by side, as a tile of AMX-INT8 and vpdpbusd take them
+ *   f32   [blocks, 16]: the steps, behind all blocks
+ * A gate-and-up matrix has 16 rows of the gate, 16 of up, and so on.
+ */
+#ifndef SA2_KERNELS_CPU_MATRIX_I8_H
+#define SA2_KERNELS_CPU_MATRIX_I8_H
+
+#include "kernels/cpu/matrix.h"
+
+enum {
+    SA2_I8_COLS = 64,          /* columns are padded to these */
+    SA2_I8_MAX_COLS = 1 << 17, /* sums of 127 * 128 each stay below 2^31 */
+};
+
+extern const sa2_layout sa2_cpu_layout_i8;
+
+static inline int64_t sa2_i8_padded(int64_t cols)
+{
+    return (cols + SA2_I8_COLS - 1) / SA2_I8_COLS * SA2_I8_COLS;
+}
+
+static inline const int8_t *sa2_i8_block(const sa2_matrix *w, int64_t block)
+{
+    return (const int8_t *)w->data + block * SA2_BLOCK * sa2_i8_padded(w->cols);
+}
+
+/* Of rows from the block's first on. */
+static inline const float *sa2_i8_steps(const sa2_matrix *w, int64_t block)
+{
+    return (const float *)sa2_i8_block(w, sa2_matrix_blocks(w->rows)) + block * SA2_BLOCK;
+}
+
+/* For matrix.c: the contracts of kernels/ops.h for a matrix of I8.
+ * Errors: SA2_ERR_LIMIT more than SA2_I8_MAX_COLS columns. */
+size_t sa2_matrix_i8_bytes(int64_t rows, int64_t cols);
+sa2_status sa2_matrix_i8_write(sa2_stream *s, sa2_matrix *w, int64_t first, const sa2_tensor *src,
+                               sa2_error *err);
+sa2_status sa2_matrix_i8_write_swiglu(sa2_stream *s, sa2_matrix *w, const sa2_tensor *gate,
+                                      const sa2_tensor *up, sa2_error *err);
+
+#endif

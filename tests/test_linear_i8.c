@@ -1,0 +1,173 @@
+/* Products with matrices in 8 bits: every instruction set gives the same bits, and they are near the definition. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/layout.h"
+#include "tests/support/test_env.h"
+
+/* rows, k, n: less than a tile, blocks and a bit, a panel and a bit, pieces of K, chunks of rows. */
+static const int64_t shapes[][3] = {
+    {1, 1, 1},    {1, 64, 32},   {2, 65, 17},   {8, 63, 33},      {9, 130, 40},
+    {16, 200, 7}, {17, 640, 80}, {65, 700, 50}, {100, 1300, 300}, {600, 70, 40},
+};
+enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static sa2_matrix matrix_of(test_env *env, sa2_stream *s, const sa2_tensor *w)
+{
+    sa2_matrix m = test_matrix(env, s, SA2_I8, w->shape[0], w->shape[1]);
+    memset(m.data, 0x5a, sa2_matrix_bytes(s, SA2_I8, w->shape[0], w->shape[1]));
+    sa2_matrix_write(s, &m, 0, *w);
+    assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+    return m;
+}
+
+/* x times what the matrix holds, in double: what is left is the rounding of x. */
+static double *product(test_env *env, const sa2_tensor *x, const sa2_layout *layout,
+                       const sa2_matrix *w)
+{
+    int64_t rows = x->shape[0], n = w->rows, k = w->cols;
+    double *a = test_values(env, x), *y = test_doubles(env, rows * n);
+    float *weights = malloc((size_t)k * sizeof *weights);
+    assert_non_null(weights);
+    for (int64_t j = 0; j < n; j++) {
+        layout->read_row(weights, w, SA2_MATRIX_ALL, j);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t l = 0; l < k; l++)
+                y[i * n + j] += a[i * k + l] * (double)weights[l];
+    }
+    free(weights);
+    return y;
+}
+
+/* A value of x errs by half of 1/32512 of the largest of its row, at most 1; its mean square here is 1/3. So the sum
+ * errs by 3 / 12 / 32512^2 in square, 2.4e-10 of it; f32 adds a few 2^-24, bf16 2^-8 at most. */
+static double allowed(sa2_dtype y)
+{
+    return 1e-9 + (y == SA2_BF16 ? 0x1p-16 : 0.0);
+}
+
+static void every_instruction_set_gives_the_same_bits_near_the_definition(void **state)
+{
+    test_env *env = *state;
+    for (int i = 0; i < N_SHAPES; i++)
+        for (int t = 0; t < 4; t++) {
+            sa2_dtype x_dtype = t & 1 ? SA2_BF16 : SA2_F32, y_dtype = t & 2 ? SA2_BF16 : SA2_F32;
+            int64_t rows = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
+            sa2_tensor x = test_random(env, x_dtype, rows, k);
+            sa2_tensor w = test_random(env, SA2_BF16, n, k);
+            sa2_tensor first = {0};
+            for (int b = 0; b < env->n_streams; b++) {
+                sa2_stream *s = env->streams[b];
+                sa2_matrix m = matrix_of(env, s, &w);
+                double *want = product(env, &x, sa2_stream_layout(s, SA2_I8), &m);
+                sa2_tensor y = test_poisoned(env, y_dtype, rows, n);
+                sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
+                assert_close(env, s, env->isas[b], &y, want, allowed(y_dtype));
+                if (b == 0)
+                    first = y;
+                assert_same_bits(env->isas[b], &y, &first);
+            }
+            test_reset(env);
+        }
+}
+
+static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
+{
+    test_env *env = *state;
+    int64_t rows = 131, k = 1100, n = 70;
+    sa2_tensor x = test_random(env, SA2_BF16, rows, k), w = test_random(env, SA2_BF16, n, k);
+    for (int b = 0; b < env->n_streams; b++) {
+        sa2_stream *s = env->streams[b];
+        sa2_matrix m = matrix_of(env, s, &w);
+        sa2_linear_args args = {.w = &m, .x = x, .y = test_poisoned(env, SA2_F32, rows, n)};
+        sa2_linear(s, args);
+        sa2_tensor whole = args.y;
+        for (int64_t from = 0, some = 1; from < rows; from += some++) {
+            some = some < rows - from ? some : rows - from;
+            args.x = sa2_tensor_rows(x, from, some);
+            args.y = test_poisoned(env, SA2_F32, some, n);
+            sa2_linear(s, args);
+            sa2_tensor part = sa2_tensor_rows(whole, from, some);
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            assert_same_bits(env->isas[b], &args.y, &part);
+        }
+    }
+    test_reset(env);
+}
+
+static void a_row_keeps_its_small_values_beside_a_large_one(void **state)
+{
+    test_env *env = *state;
+    int64_t k = 500, n = 40;
+    sa2_tensor x = test_random(env, SA2_F32, 1, k), w = test_random(env, SA2_F32, n, k);
+    ((float *)x.data)[17] = 100.0f;
+    for (int b = 0; b < env->n_streams; b++) {
+        sa2_stream *s = env->streams[b];
+        sa2_matrix m = matrix_of(env, s, &w);
+        for (int64_t i = 0; i < n; i++) /* the large one is multiplied by 0 */
+            ((int8_t *)m.data)[i / 16 * 16 * 512 + 17 / 4 * 64 + i % 16 * 4 + 17 % 4] = 0;
+        double *want = product(env, &x, sa2_stream_layout(s, SA2_I8), &m);
+        sa2_tensor y = test_poisoned(env, SA2_F32, 1, n);
+        sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
+        /* steps a hundred times as wide */
+        assert_close(env, s, env->isas[b], &y, want, 1e4 * allowed(SA2_F32));
+    }
+    test_reset(env);
+}
+
+static void what_has_no_such_matrices_refuses_them(void **state)
+{
+    test_env *env = *state;
+    sa2_stream *s = env->streams[0];
+    sa2_tensor w = test_random(env, SA2_F32, 4, 9), x = test_random(env, SA2_F32, 6, 1);
+    sa2_matrix m = matrix_of(env, s, &w);
+    static const int32_t offsets[] = {0, 6};
+    sa2_conv2d(s, (sa2_conv2d_args){
+                      .y = sa2_tensor_3d(test_poisoned(env, SA2_F32, 6, 4).data, SA2_F32, 2, 3, 4),
+                      .x = sa2_tensor_3d(x.data, SA2_F32, 2, 3, 1),
+                      .w = &m,
+                      .kernel = 3,
+                      .stride = 1});
+    assert_refused(s, "conv2d: matrices of i8 are for layers");
+    sa2_conv_transpose1d(s, (sa2_conv_transpose1d_args){.y = test_poisoned(env, SA2_F32, 14, 4),
+                                                        .x = x,
+                                                        .sequences = {1, offsets},
+                                                        .w = &m,
+                                                        .kernel = 9,
+                                                        .stride = 1});
+    assert_refused(s, "conv_transpose1d: matrices of i8 are for layers");
+    test_reset(env);
+}
+
+static int open_env(void **state)
+{
+    test_env *env = calloc(1, sizeof *env);
+    test_env_open(env, 2);
+    *state = env;
+    return 0;
+}
+
+static int close_env(void **state)
+{
+    test_env_close(*state);
+    free(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_instruction_set_gives_the_same_bits_near_the_definition),
+        cmocka_unit_test(a_row_alone_is_the_row_in_a_batch_to_the_bit),
+        cmocka_unit_test(a_row_keeps_its_small_values_beside_a_large_one),
+        cmocka_unit_test(what_has_no_such_matrices_refuses_them),
+    };
+    return cmocka_run_group_tests(tests, open_env, close_env);
+}
