@@ -9,6 +9,7 @@
 #include "bench/ceilings.h"
 #include "kernels/base/limits.h"
 #include "runtime/serving/engine_internal.h"
+#include "tools/quant_flags.h"
 #include "tools/terminal.h"
 
 enum { MAX_REQUESTS = 256 };
@@ -63,16 +64,6 @@ static sa2_status run_batch(generate *g, sa2_engine *engine, int n, double *toke
     return g->status;
 }
 
-/* Bytes of the weights that each step reads. */
-static double step_bytes(const sa2_model *model)
-{
-    const sa2_decoder_config *c = &model->config.decoder;
-    double hidden = c->hidden, q = (double)c->heads * c->head_dim,
-           kv = (double)c->kv_heads * c->head_dim;
-    return 2.0 * (c->layers * (hidden * (2 * q + 2 * kv) + 3.0 * hidden * c->ffn) +
-                  (double)c->vocab * hidden);
-}
-
 static sa2_status bench_batch(generate *g, int n)
 {
     char name[64];
@@ -94,15 +85,15 @@ static sa2_status bench_batch(generate *g, int n)
         double first = 1e-3 * g->first_ms[n - 1], decoding = seconds - first;
         double steps = g->length - 1;
         sa2_bench_print(
-            &g->bench,
-            &(sa2_bench_row){.bench = "generate",
-                             .name = name,
-                             .value = n * steps / decoding,
-                             .unit = "tokens/s",
-                             .timing = {1, decoding / steps, decoding / steps, decoding / steps},
-                             .bytes = step_bytes(&g->model),
-                             .share = step_bytes(&g->model) * steps / decoding / read,
-                             .ceiling = "read"});
+            &g->bench, &(sa2_bench_row){
+                           .bench = "generate",
+                           .name = name,
+                           .value = n * steps / decoding,
+                           .unit = "tokens/s",
+                           .timing = {1, decoding / steps, decoding / steps, decoding / steps},
+                           .bytes = sa2_bench_model_step_bytes(&g->model),
+                           .share = sa2_bench_model_step_bytes(&g->model) * steps / decoding / read,
+                           .ceiling = "read"});
         snprintf(name, sizeof name, "generate/%d/first_token_p50", n);
         sa2_bench_print(&g->bench, &(sa2_bench_row){.bench = "generate",
                                                     .name = name,
@@ -135,6 +126,7 @@ int sa2_bench_generate(int argc, char **argv)
 {
     sa2_backend_options backend = {0};
     sa2_bench_model_options model = {.preset = "mini", .parts = SA2_MODEL_DECODER};
+    sa2_quant_flags quant = {0};
     generate *g = calloc(1, sizeof *g);
     if (g == NULL)
         return EX_OSERR;
@@ -146,6 +138,7 @@ int sa2_bench_generate(int argc, char **argv)
         {"preset", 0, SA2_OPTION_TEXT, &model.preset, "NAME", "shape: mini or tiny (mini)"},
         {"layers", 0, SA2_OPTION_INT, &model.layers, "N",
          "of the decoder, to fit the memory (all)"},
+        SA2_QUANT_OPTIONS(&quant),
         {"prompt", 0, SA2_OPTION_INT, &g->prompt, "N", "tokens in (128)"},
         {"length", 0, SA2_OPTION_INT, &g->length, "N", "tokens out (64)"},
         {"max-num-batched-tokens", 0, SA2_OPTION_INT, &g->engine_options.max_num_batched_tokens,
@@ -177,6 +170,7 @@ int sa2_bench_generate(int argc, char **argv)
             exit_code = sa2_options_refuse(&usage, "--length: 2 to %d expected, %d found",
                                            SA2_LIMIT_POSITIONS, g->length);
         } else if (!sa2_bench_ready(&g->bench, &usage, n) ||
+                   !sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
         } else {

@@ -72,8 +72,28 @@ sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,
 {
     sa2_progress progress = {.what = "loading", .unit = "B"};
     const sa2_model_options model_options = {
-        .parts = options->parts, .progress = show, .context = &progress};
+        .parts = options->parts, .quant = options->quant, .progress = show, .context = &progress};
     if (options->folder != NULL)
         return sa2_model_open(model, backend, options->folder, &model_options, err);
     return make(model, backend, options, &model_options, err);
+}
+
+static double matrix_bytes(const sa2_matrix *m)
+{
+    double n = (double)m->rows * (double)m->cols;
+    if (m->dtype == SA2_I8)
+        return n + 4.0 * (double)m->rows;
+    return n * (double)sa2_dtype_bytes(m->dtype);
+}
+
+double sa2_bench_model_step_bytes(const sa2_model *model)
+{
+    const sa2_decoder *d = &model->decoder;
+    double bytes = matrix_bytes(&d->head);
+    for (int i = 0; i < d->config.layers; i++) {
+        const sa2_decoder_layer *l = &d->layers[i];
+        bytes += matrix_bytes(&l->qkv) + matrix_bytes(&l->out) + matrix_bytes(&l->gate_up) +
+                 matrix_bytes(&l->down);
+    }
+    return bytes;
 }

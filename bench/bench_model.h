@@ -12,10 +12,14 @@ typedef struct sa2_bench_model_options {
     int layers;         /* of the decoder, 0: all; only with a preset */
     int blocks;         /* of the encoder, 0: all; only with a preset */
     int parts;          /* of model.h */
+    sa2_quant_options quant;
 } sa2_bench_model_options;
 
 /* Judges layers, blocks and preset before anything is measured. False after a complaint. */
 bool sa2_bench_model_ready(const sa2_bench_model_options *options, const sa2_usage_text *usage);
+
+/* Of the decoder's matrices, each read once: what a step reads but for norms, biases and a row of the table. */
+double sa2_bench_model_step_bytes(const sa2_model *model);
 
 /* With a tokenizer. Progress of what takes long goes to stderr. The caller closes *model. */
 sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,

@@ -16,6 +16,7 @@
 #include "runtime/audio/mel.h"
 #include "runtime/audio/resample.h"
 #include "tokenizer/encode.h"
+#include "tools/quant_flags.h"
 #include "tools/terminal.h"
 
 typedef struct settings {
@@ -386,6 +387,7 @@ int sa2_bench_parts(int argc, char **argv)
     float spend = 3.0f;
     sa2_backend_options backend = {0};
     sa2_bench_model_options model = {.preset = "mini"};
+    sa2_quant_flags quant = {0};
     settings *s = calloc(1, sizeof *s);
     if (s == NULL)
         return EX_OSERR;
@@ -398,6 +400,7 @@ int sa2_bench_parts(int argc, char **argv)
          "of the decoder, to fit the memory (all)"},
         {"blocks", 0, SA2_OPTION_INT, &model.blocks, "N", "of the encoder (all)"},
         {"dtype", 0, SA2_OPTION_TEXT, &dtype, "TYPE", "activations: bf16 or f32"},
+        SA2_QUANT_OPTIONS(&quant),
         {"context", 0, SA2_OPTION_INT, &s->context, "N", "positions before a decode step (512)"},
         {"filter", 'f', SA2_OPTION_TEXT, &s->bench.filter, "TEXT",
          "only cases whose name holds it"},
@@ -431,7 +434,8 @@ int sa2_bench_parts(int argc, char **argv)
         } else if (s->context < 0 || s->context > SA2_LIMIT_POSITIONS) {
             exit_code = sa2_options_refuse(&usage, "--context: 0 to %d expected, %d found",
                                            SA2_LIMIT_POSITIONS, s->context);
-        } else if (!sa2_bench_ready(&s->bench, &usage, n) ||
+        } else if (!sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
+                   !sa2_bench_ready(&s->bench, &usage, n) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
         } else {

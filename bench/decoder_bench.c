@@ -1,5 +1,7 @@
 #include "bench/decoder_bench.h"
 
+#include "bench/bench_model.h"
+
 #include <stdlib.h>
 
 enum { PAGE = 64 };
@@ -112,11 +114,10 @@ static double layer_parameters(const sa2_decoder_config *c)
 double sa2_decoder_bench_bytes(const sa2_decoder_bench *b)
 {
     const sa2_decoder_config *c = &b->model->config.decoder;
-    double weights = 2.0 * (c->layers * layer_parameters(c) + (double)c->vocab * c->hidden);
     double element = (double)sa2_dtype_bytes(b->dtype);
     double cache =
         2.0 * element * c->layers * c->kv_heads * c->head_dim * b->first[0] * b->batch.where.rows.n;
-    return weights + cache;
+    return sa2_bench_model_step_bytes(b->model) + cache;
 }
 
 double sa2_decoder_bench_flops(const sa2_decoder_bench *b)

@@ -14,6 +14,7 @@ typedef enum sa2_matrix_half { SA2_MATRIX_ALL = 0, SA2_MATRIX_GATE, SA2_MATRIX_U
 typedef struct sa2_layout {
     const char *name; /* another one as soon as a byte lies elsewhere */
     sa2_dtype dtype;
+    sa2_dtype row_dtype; /* of what read_row() gives: dtype, or f32 where it is rounded to steps */
     size_t (*bytes)(int64_t rows, int64_t cols); /* of data; rows * cols below 2^50 */
     /* Row `row` of the matrix, or of its half, to out [cols]. Threads: reentrant. */
     void (*read_row)(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row);

@@ -84,7 +84,7 @@ static const char *text_at(const sa2_pack *p, uint32_t offset)
 
 static sa2_status read_dtype(const sa2_pack *p, uint32_t offset, sa2_dtype *dtype, sa2_error *err)
 {
-    static const sa2_dtype known[] = {SA2_F32, SA2_BF16, SA2_U8};
+    static const sa2_dtype known[] = {SA2_F32, SA2_BF16, SA2_U8, SA2_I8};
     const char *name = text_at(p, offset);
     if (name == NULL)
         return damaged(p, err, "index: a dtype without a name");
@@ -93,10 +93,11 @@ static sa2_status read_dtype(const sa2_pack *p, uint32_t offset, sa2_dtype *dtyp
             *dtype = known[i];
             return SA2_OK;
         }
-    return sa2_fail(err, SA2_ERR_UNSUPPORTED,
-                    "%s: values of dtype %.40s, this build has f32 and bf16; make it again: sa2 "
-                    "convert FOLDER %s",
-                    p->path, name, p->path);
+    return sa2_fail(
+        err, SA2_ERR_UNSUPPORTED,
+        "%s: values of dtype %.40s, this build has f32, bf16 and i8; make it again: sa2 "
+        "convert FOLDER %s",
+        p->path, name, p->path);
 }
 
 /* Dimensions that are sound on their own; what is behind ndim must be 0. */
@@ -174,8 +175,9 @@ static bool lies_in(const sa2_pack_tensor *t, const sa2_pack_block *block)
 {
     int64_t rows = block->shape[0], cols = count_of(block->ndim, block->shape) / rows;
     int64_t count = count_of(t->ndim, t->shape);
-    bool floats = block->dtype == SA2_F32 || block->dtype == SA2_BF16;
     bool plain = strcmp(block->layout, SA2_PACK_ROWS) == 0;
+    bool floats =
+        block->dtype == SA2_F32 || block->dtype == SA2_BF16 || (block->dtype == SA2_I8 && !plain);
     if (!same_part(t->name, block->name) || !floats ||
         (t->dtype == SA2_F32 && block->dtype == SA2_BF16))
         return false;
@@ -207,8 +209,9 @@ static sa2_status read_tensor(sa2_pack *p, int i, const unsigned char *record, s
     sa2_status st = read_dtype(p, sa2_le32(record + 4), &t.dtype, err);
     if (st != SA2_OK)
         return st;
-    if (block >= (uint32_t)p->n_blocks || form >= SA2_PACK_FORMS || t.dtype == SA2_U8 ||
-        sa2_le32(record + 20) != 0 || !read_shape(record + 24, sa2_le32(record + 16), t.shape))
+    if (block >= (uint32_t)p->n_blocks || form >= SA2_PACK_FORMS ||
+        (t.dtype != SA2_F32 && t.dtype != SA2_BF16) || sa2_le32(record + 20) != 0 ||
+        !read_shape(record + 24, sa2_le32(record + 16), t.shape))
         return sa2_fail(err, SA2_ERR_FORMAT, "%s: %s: a record that makes no sense", p->path,
                         t.name);
     t.block = (int)block;

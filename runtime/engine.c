@@ -168,7 +168,10 @@ sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
     assert(e != NULL);
     sa2_backend_options device = {
         .device = e->options.device, .isa = e->options.isa, .n_threads = e->options.n_threads};
-    sa2_model_options loading = {.measured = plan_engine, .progress = show_progress, .context = e};
+    sa2_model_options loading = {.quant = e->options.quant,
+                                 .measured = plan_engine,
+                                 .progress = show_progress,
+                                 .context = e};
     st = sa2_backend_open(&e->own_backend, &device, err);
     if (st == SA2_OK && e->options.speech)
         st = open_speech(e, model, err);

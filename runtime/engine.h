@@ -23,6 +23,7 @@
 #include "runtime/audio/audio_length.h"
 #include "runtime/decoder/logprobs.h"
 #include "runtime/decoder/sampling_params.h"
+#include "runtime/quant.h"
 #include "runtime/token2wav/voice.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/chat_template.h"
@@ -32,10 +33,11 @@ typedef struct sa2_engine sa2_engine;
 /* ---- the engine ---- */
 
 typedef struct sa2_engine_options {
-    const char *device; /* "auto" (or NULL) or a name of backend.h */
-    const char *isa;    /* "auto" (or NULL): of the CPU backend */
-    int n_threads;      /* 0: all processors */
-    bool f32;           /* activations and cache in f32 instead of bf16 */
+    const char *device;      /* "auto" (or NULL) or a name of backend.h */
+    const char *isa;         /* "auto" (or NULL): of the CPU backend */
+    int n_threads;           /* 0: all processors */
+    bool f32;                /* activations and cache in f32 instead of bf16 */
+    sa2_quant_options quant; /* weights of the decoder in fewer bits */
 
     int max_model_len;          /* positions of a request; 0: what the model has */
     int max_num_seqs;           /* requests (choices, beams) that run at once; 0: 32 */

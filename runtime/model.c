@@ -17,8 +17,8 @@ static void load_parts(sa2_model *model, int parts, sa2_weights *w)
 }
 
 /* With a map: of what is copied out of it, which for a native file is little; *mapped: of what is not. */
-static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, int parts,
-                          sa2_tensor_map *map, size_t *bytes, size_t *host, size_t *mapped,
+static sa2_status measure(const sa2_model_config *config, sa2_backend *backend,
+                          const sa2_model_options *options, sa2_tensor_map *map, sa2_weights *w,
                           sa2_error *err)
 {
     sa2_stream *stream;
@@ -26,26 +26,27 @@ static sa2_status measure(const sa2_model_config *config, sa2_backend *backend, 
     if (st != SA2_OK)
         return st;
     sa2_model measured = {.config = *config};
-    sa2_weights w = {.stream = stream, .map = map, .dtype = SA2_BF16, .err = err};
-    load_parts(&measured, parts, &w);
-    *bytes = w.bytes;
-    *host = w.host_bytes;
-    *mapped = w.mapped;
+    *w = (sa2_weights){
+        .stream = stream, .map = map, .dtype = SA2_BF16, .decoder = options->quant, .err = err};
+    load_parts(&measured, options->parts, w);
+    w->stream = NULL;
     sa2_stream_destroy(stream);
-    return SA2_OK;
+    return w->status;
 }
 
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
-                                   size_t *bytes, sa2_error *err)
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend,
+                                   sa2_quant_options quant, size_t *bytes, sa2_error *err)
 {
-    size_t host, mapped;
-    sa2_status st = measure(config, backend, parts, NULL, bytes, &host, &mapped, err);
-    *bytes += st == SA2_OK ? host : 0;
+    const sa2_model_options options = {.quant = quant};
+    sa2_weights w = {0};
+    sa2_status st = measure(config, backend, &options, NULL, &w, err);
+    *bytes = w.bytes + w.host_bytes;
     return st;
 }
 
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
-                          const sa2_model_config *config, sa2_tensor_map *map, sa2_error *err)
+                          const sa2_model_config *config, sa2_tensor_map *map,
+                          sa2_quant_options quant, sa2_error *err)
 {
     sa2_stream *stream;
     sa2_pack_sink sink = {0};
@@ -55,8 +56,12 @@ sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
     st = sa2_pack_sink_open(&sink, writer, SA2_PACK_MODEL, map, err);
     if (st == SA2_OK) {
         sa2_model measured = {.config = *config};
-        sa2_weights w = {
-            .stream = stream, .map = map, .sink = &sink, .dtype = SA2_BF16, .err = err};
+        sa2_weights w = {.stream = stream,
+                         .map = map,
+                         .sink = &sink,
+                         .dtype = SA2_BF16,
+                         .decoder = quant,
+                         .err = err};
         load_parts(&measured, 0, &w);
         st = w.status;
     }
@@ -75,7 +80,7 @@ typedef struct progress {
 static void tell_progress(void *context, size_t bytes)
 {
     const progress *p = context;
-    if (p->options != NULL && p->options->progress != NULL)
+    if (p->options->progress != NULL)
         p->options->progress(p->options->context, "weights", bytes, p->total);
 }
 
@@ -87,21 +92,21 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                          .n_token_rows = n_token_rows,
                          .backend = backend,
                          .pack = sa2_pack_share(sa2_tensor_map_pack(map))};
-    progress told = {.options = options};
-    int parts = options != NULL ? options->parts : 0;
-    size_t bytes = 0, host = 0, mapped = 0;
-    sa2_status st = measure(config, backend, parts, map, &bytes, &host, &mapped, err);
-    told.total = bytes + mapped;
-    if (st == SA2_OK && options != NULL && options->measured != NULL)
+    const sa2_model_options none = {0};
+    options = options != NULL ? options : &none;
+    sa2_weights measured = {0};
+    sa2_status st = measure(config, backend, options, map, &measured, err);
+    progress told = {.options = options, .total = measured.bytes + measured.mapped};
+    if (st == SA2_OK && options->measured != NULL)
         st = options->measured(options->context, model, err);
     if (st != SA2_OK) {
         sa2_model_close(model);
         return st;
     }
     sa2_stream *stream = NULL;
-    st = sa2_backend_arena_create(backend, &model->arena, bytes, err);
+    st = sa2_backend_arena_create(backend, &model->arena, measured.bytes, err);
     if (st == SA2_OK)
-        st = sa2_arena_reserve(&model->host, host, err);
+        st = sa2_arena_reserve(&model->host, measured.host_bytes, err);
     if (st != SA2_OK) {
         st = sa2_wrap(err, st, "weights");
         goto cleanup;
@@ -114,10 +119,11 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                      .arena = &model->arena,
                      .host = &model->host,
                      .dtype = SA2_BF16,
+                     .decoder = options->quant,
                      .progress = tell_progress,
                      .context = &told,
                      .err = err};
-    load_parts(model, parts, &w);
+    load_parts(model, options->parts, &w);
     st = w.status;
     if (st == SA2_OK)
         st = sa2_stream_finish(stream, err);

@@ -33,7 +33,8 @@ typedef struct sa2_model {
 enum { SA2_MODEL_HEARING = 1, SA2_MODEL_DECODER = 2 }; /* encoder and adaptor; decoder */
 
 typedef struct sa2_model_options {
-    int parts; /* what is needed of the above; 0: everything */
+    int parts;               /* what is needed of the above; 0: everything */
+    sa2_quant_options quant; /* of the decoder */
 
     /* Sizes are known, no weight is read yet: the last chance to refuse. `model` has its configuration and
      * n_token_rows. NULL: nobody asks. */
@@ -49,7 +50,8 @@ sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *pa
                           const sa2_model_options *options, sa2_error *err);
 
 /* From a map of tensors (synthetic weights, tests), without tokenizer; n_token_rows is then given. The
- * map is read during the call only; a native file stays open as long as the model. */
+ * map is read during the call only; a native file stays open as long as the model.
+ * Errors: SA2_ERR_UNSUPPORTED a device that has no such matrices, a native file that is rounded to others. */
 sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                               const sa2_model_config *config, sa2_tensor_map *map, int n_token_rows,
                               const sa2_model_options *options, sa2_error *err);
@@ -59,10 +61,11 @@ void sa2_model_close(sa2_model *model);
 /* Writes the weights of a map, which is that of a release, to a native file for the backend's ops.
  * Errors: those of the map and of the writer. */
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
-                          const sa2_model_config *config, sa2_tensor_map *map, sa2_error *err);
+                          const sa2_model_config *config, sa2_tensor_map *map,
+                          sa2_quant_options quant, sa2_error *err);
 
 /* Bytes of the weights in the backend's layout, without reading any. */
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend, int parts,
-                                   size_t *bytes, sa2_error *err);
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend,
+                                   sa2_quant_options quant, size_t *bytes, sa2_error *err);
 
 #endif

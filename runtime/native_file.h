@@ -11,9 +11,11 @@
 #include <stdint.h>
 
 #include "kernels/backend.h"
+#include "runtime/quant.h"
 
 typedef struct sa2_native_options {
-    int n_threads; /* 0: 1 */
+    int n_threads;           /* 0: 1 */
+    sa2_quant_options quant; /* for sa2_native_write(): of the decoder */
     /* Asked after each piece of a few MB; done == total at the end. False gives up. NULL: nobody asks. */
     bool (*go_on)(void *context, int64_t done, int64_t total);
     void *context;

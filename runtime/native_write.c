@@ -94,7 +94,8 @@ static sa2_status write_all(native_job *job, sa2_model_files *files, sa2_error *
     sa2_tensor_map_set_threads(files->map, threads_of(job));
     sa2_status st = copy_texts(job, err);
     if (st == SA2_OK)
-        st = sa2_model_pack(job->writer, job->backend, &files->config, files->map, err);
+        st = sa2_model_pack(job->writer, job->backend, &files->config, files->map,
+                            job->progress.options->quant, err);
     if (st == SA2_OK && job->sources.speaks)
         st = write_token2wav(job, err);
     if (st == SA2_OK)

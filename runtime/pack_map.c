@@ -28,12 +28,17 @@ static void taps_last(char *to, const char *from, int64_t in, int64_t bins, int6
             }
 }
 
-/* Row i of those that the tensor has in the block, in the tensor's order. rows [2, cols] in the block's dtype. */
+static sa2_dtype row_dtype(const place *p)
+{
+    return p->layout != NULL ? p->layout->row_dtype : p->block->dtype;
+}
+
+/* Row i of those that the tensor has in the block, in the tensor's order. rows [2, cols] of row_dtype(). */
 static const char *read_row(const place *p, int64_t i, char *rows)
 {
     const sa2_pack_tensor *t = p->tensor;
     const sa2_pack_block *b = p->block;
-    size_t width = sa2_dtype_bytes(b->dtype);
+    size_t width = sa2_dtype_bytes(row_dtype(p));
     int64_t row = t->form == SA2_PACK_FORM_ROWS ? t->first + i : i;
     if (p->layout == NULL)
         return (const char *)b->data + (size_t)(row * p->cols) * width;
@@ -53,7 +58,7 @@ static const char *read_row(const place *p, int64_t i, char *rows)
     return ordered;
 }
 
-/* f32 becomes the bf16 that it was. */
+/* f32 becomes the bf16 that it was, or for weights that were rounded to steps the nearest to what they are now. */
 static void put(char *to, sa2_dtype to_dtype, const char *from, sa2_dtype from_dtype, int64_t n)
 {
     if (to_dtype == from_dtype) {
@@ -73,7 +78,8 @@ static sa2_status make_values(const void *context, const sa2_tensor_entry *entry
                               int64_t count, void *out, sa2_error *err)
 {
     const place *p = context;
-    size_t from_width = sa2_dtype_bytes(p->block->dtype), width = sa2_dtype_bytes(p->tensor->dtype);
+    sa2_dtype from = row_dtype(p);
+    size_t from_width = sa2_dtype_bytes(from), width = sa2_dtype_bytes(p->tensor->dtype);
     char *rows = p->layout != NULL ? malloc(2 * (size_t)p->cols * from_width) : NULL;
     if (p->layout != NULL && rows == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "%s: no memory for a row of it", entry->name);
@@ -81,7 +87,7 @@ static sa2_status make_values(const void *context, const sa2_tensor_entry *entry
     while (count > 0) {
         int64_t col = first % p->cols, n = p->cols - col < count ? p->cols - col : count;
         const char *row = read_row(p, first / p->cols, rows);
-        put(to, p->tensor->dtype, row + (size_t)col * from_width, p->block->dtype, n);
+        put(to, p->tensor->dtype, row + (size_t)col * from_width, from, n);
         to += (size_t)n * width;
         first += n;
         count -= n;

@@ -215,13 +215,13 @@ sa2_tensor sa2_weights_table(sa2_weights *w, int64_t rows, int64_t cols, const c
 }
 
 /* Room for a matrix that is still to be filled, or the matrix itself, which is then *there. */
-static sa2_matrix take_matrix(sa2_weights *w, const char *name, int64_t rows, int64_t cols,
-                              bool *there)
+static sa2_matrix take_matrix(sa2_weights *w, const char *name, sa2_quant quant, int64_t rows,
+                              int64_t cols, bool *there)
 {
-    sa2_matrix matrix = {.dtype = w->dtype, .rows = rows, .cols = cols};
-    *there = sa2_weights_native_matrix(w, name, &matrix);
+    sa2_matrix matrix = {.dtype = sa2_quant_dtype(quant, w->dtype), .rows = rows, .cols = cols};
+    *there = sa2_weights_native_matrix(w, name, quant, &matrix);
     if (!*there)
-        matrix.data = take_weight(w, sa2_matrix_bytes(w->stream, w->dtype, rows, cols));
+        matrix.data = take_weight(w, sa2_matrix_bytes(w->stream, matrix.dtype, rows, cols));
     return matrix;
 }
 
@@ -242,7 +242,7 @@ sa2_matrix sa2_weights_matrix(sa2_weights *w, int64_t rows, int64_t cols, const 
     va_start(args, format);
     put_name(name, w, format, args);
     va_end(args);
-    sa2_matrix matrix = take_matrix(w, name, rows, cols, &there);
+    sa2_matrix matrix = take_matrix(w, name, w->quant, rows, cols, &there);
     if (!there) {
         fill_rows(w, &matrix, 0, rows, name);
         give_matrix(w, name, &matrix, 1, &(sa2_pack_piece){.name = name});
@@ -315,7 +315,7 @@ sa2_matrix sa2_weights_stack(sa2_weights *w, int64_t cols, const char *prefix, i
     for (int i = 0; i < n; i++)
         rows += parts[i].rows;
     put_stack_name(name, w, prefix, n, parts, ".weight");
-    sa2_matrix matrix = take_matrix(w, name, rows, cols, &there);
+    sa2_matrix matrix = take_matrix(w, name, w->quant, rows, cols, &there);
     if (!there) {
         stack_pieces(pieces, names, w, prefix, n, parts, false);
         for (int i = 0; i < n; i++)
@@ -334,7 +334,7 @@ sa2_matrix sa2_weights_swiglu(sa2_weights *w, int64_t n, int64_t cols, const cha
     char name[NAME_BYTES], names[2][NAME_BYTES];
     bool there;
     put_stack_name(name, w, prefix, 2, parts, ".weight");
-    sa2_matrix matrix = take_matrix(w, name, 2 * n, cols, &there);
+    sa2_matrix matrix = take_matrix(w, name, w->quant, 2 * n, cols, &there);
     if (there)
         return matrix;
     put_stack_name(names[0], w, prefix, 1, &parts[0], ".weight");
@@ -386,7 +386,7 @@ static sa2_matrix take_taps(sa2_weights *w, const char *name, int ndim, const in
                             int64_t in, int64_t bins, int64_t kernel)
 {
     bool there;
-    sa2_matrix matrix = take_matrix(w, name, shape[0], kernel * bins * in, &there);
+    sa2_matrix matrix = take_matrix(w, name, SA2_QUANT_NONE, shape[0], kernel * bins * in, &there);
     if (there)
         return matrix;
     sa2_tensor src = find(w, name, ndim, shape);
@@ -465,8 +465,8 @@ sa2_matrix sa2_weights_conv_transpose1d(sa2_weights *w, int64_t in, int64_t out,
     put_name(name, w, format, args);
     va_end(args);
     bool there;
-    sa2_matrix matrix =
-        take_matrix(w, name, stride * out, (kernel + stride - 1) / stride * in, &there);
+    sa2_matrix matrix = take_matrix(w, name, SA2_QUANT_NONE, stride * out,
+                                    (kernel + stride - 1) / stride * in, &there);
     if (there)
         return matrix;
     sa2_tensor src = find(w, name, 3, (const int64_t[]){in, out, kernel});

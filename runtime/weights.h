@@ -8,7 +8,7 @@
  * the stream's ops read is checked and used where it lies, as long as somebody keeps the file open. With a sink a
  * third pass over the same calls writes such a file; nothing is loaded then.
  *
- * Vectors become f32. Matrices become `dtype`. Names are printf formats of the checkpoint's names.
+ * Vectors become f32. Matrices become `dtype`, those of linear layers what `quant` says. Names are printf formats of the checkpoint's names.
  */
 #ifndef SA2_RUNTIME_WEIGHTS_H
 #define SA2_RUNTIME_WEIGHTS_H
@@ -16,6 +16,7 @@
 #include "kernels/base/arena.h"
 #include "kernels/ops.h"
 #include "loader/tensor_map.h"
+#include "runtime/quant.h"
 
 typedef struct sa2_weights {
     sa2_stream *stream;         /* gives the layout, and runs the conversions */
@@ -24,6 +25,8 @@ typedef struct sa2_weights {
     sa2_arena *host;            /* for sa2_weights_host(); NULL: `arena` */
     struct sa2_pack_sink *sink; /* takes all weights; NULL: there is none */
     sa2_dtype dtype;            /* of matrices and tables */
+    sa2_quant quant;            /* of linear layers; a part sets it as it goes */
+    sa2_quant_options decoder;  /* what the decoder sets it to */
     const char *prefix;         /* before every name; "" */
     size_t bytes;               /* the most that was taken at one time */
     size_t used;                /* taken now */

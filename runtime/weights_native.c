@@ -68,9 +68,33 @@ bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x)
     return find_block(w, name, SA2_PACK_ROWS, x, &x->data);
 }
 
-bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_matrix *matrix)
+/* What is rounded already is taken as it is. False: something else was wanted. */
+static bool takes_quant(sa2_weights *w, const char *name, sa2_quant quant, sa2_matrix *matrix)
 {
+    if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
+        return true;
+    const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
+    if (block == NULL || !sa2_quant_is(block->dtype))
+        return true;
+    if (quant != SA2_QUANT_NONE && block->dtype != matrix->dtype) {
+        const char *path = sa2_pack_path(sa2_tensor_map_pack(w->map));
+        note(w, sa2_fail_also(w->err, SA2_ERR_UNSUPPORTED,
+                              "%s: %s is rounded to %s already; make the file again: sa2 convert "
+                              "--quant %s FOLDER %s",
+                              path, block->name, sa2_dtype_name(block->dtype),
+                              sa2_quant_name(quant), path));
+        return false;
+    }
+    matrix->dtype = block->dtype;
+    return true;
+}
+
+bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_quant quant,
+                               sa2_matrix *matrix)
+{
+    if (!takes_quant(w, name, quant, matrix))
+        return true;
     const sa2_tensor wanted = sa2_tensor_2d(NULL, matrix->dtype, matrix->rows, matrix->cols);
-    return find_block(w, name, sa2_stream_layout(w->stream, matrix->dtype)->name, &wanted,
-                      &matrix->data);
+    const sa2_layout *layout = sa2_stream_layout(w->stream, matrix->dtype);
+    return find_block(w, name, layout != NULL ? layout->name : "none", &wanted, &matrix->data);
 }

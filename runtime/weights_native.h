@@ -7,8 +7,10 @@
 
 /* Sets data to the block `name` of the map's native file, checked unless w only measures; false when it has to be
  * copied: there is no native file, or it holds another dtype. Damage and another order of bytes are lines of
- * the report; data then stays NULL. */
+ * the report; data then stays NULL. Of a matrix that was rounded to fewer bits dtype is set: `quant` must be the same
+ * or none. */
 bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x);
-bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_matrix *matrix);
+bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_quant quant,
+                               sa2_matrix *matrix);
 
 #endif

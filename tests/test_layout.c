@@ -1,4 +1,5 @@
-/* Orders of weight matrices: what was written in one comes back row by row. */
+/* Orders of weight matrices: what was written in one comes back row by row, or the nearest to it that it can hold. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,6 +75,72 @@ static void gate_and_up_come_back_apart(void **state)
                 halves_come_back(env, env->streams[b], dtypes[d], shapes[i][0], shapes[i][1]);
 }
 
+/* ---- rounded to steps ---- */
+
+/* The largest value of a row is 127 steps; every other one is within half a step. */
+static void expect_near_row(const float *found, const float *want, int64_t n)
+{
+    float most = 0.0f;
+    for (int64_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(want[i]));
+    for (int64_t i = 0; i < n; i++) {
+        float off = fabsf(found[i] - want[i]);
+        if (!(off <= most / 127.0f * 0.50001f))
+            fail_msg("value %d: %g expected, %g found, a step is %g", (int)i, (double)want[i],
+                     (double)found[i], (double)(most / 127.0f));
+    }
+}
+
+static void rows_in_8_bits_come_back_within_half_a_step(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < env->n_streams; b++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            sa2_stream *s = env->streams[b];
+            int64_t rows = shapes[i][0], cols = shapes[i][1];
+            const sa2_layout *layout = sa2_stream_layout(s, SA2_I8);
+            if (layout == NULL)
+                continue; /* a device without them */
+            sa2_tensor gate = test_random(env, SA2_F32, rows, cols);
+            sa2_tensor up = test_random(env, SA2_F32, rows, cols);
+            sa2_matrix plain = test_matrix(env, s, SA2_I8, rows, cols);
+            sa2_matrix both = test_matrix(env, s, SA2_I8, 2 * rows, cols);
+            float *found = malloc((size_t)cols * sizeof *found);
+            sa2_matrix_write(s, &plain, 0, gate);
+            sa2_matrix_write_swiglu(s, &both, gate, up);
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            for (int64_t row = 0; row < rows; row++) {
+                const float *g = (const float *)gate.data + row * cols;
+                layout->read_row(found, &plain, SA2_MATRIX_ALL, row);
+                expect_near_row(found, g, cols);
+                layout->read_row(found, &both, SA2_MATRIX_GATE, row);
+                expect_near_row(found, g, cols);
+                layout->read_row(found, &both, SA2_MATRIX_UP, row);
+                expect_near_row(found, (const float *)up.data + row * cols, cols);
+            }
+            free(found);
+            test_reset(env);
+        }
+}
+
+static void a_device_without_such_matrices_refuses_them(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < env->n_streams; b++) {
+        sa2_stream *s = env->streams[b];
+        sa2_error err = {0};
+        if (sa2_stream_layout(s, SA2_I8) != NULL)
+            continue;
+        sa2_tensor src = test_random(env, SA2_F32, 4, 64);
+        sa2_matrix w = test_matrix(env, s, SA2_F32, 4, 64);
+        w.dtype = SA2_I8;
+        sa2_matrix_write(s, &w, 0, src);
+        assert_int_equal(sa2_stream_finish(s, &err), SA2_ERR_UNSUPPORTED);
+        assert_non_null(strstr(err.message, "no matrices of i8"));
+        test_reset(env);
+    }
+}
+
 static void a_layout_is_found_by_its_name(void **state)
 {
     test_env *env = *state;
@@ -107,6 +174,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back_bit_by_bit),
         cmocka_unit_test(gate_and_up_come_back_apart),
+        cmocka_unit_test(rows_in_8_bits_come_back_within_half_a_step),
+        cmocka_unit_test(a_device_without_such_matrices_refuses_them),
         cmocka_unit_test(a_layout_is_found_by_its_name),
     };
     return cmocka_run_group_tests(tests, open_env, close_env);

@@ -1,5 +1,6 @@
 /* A native file is the folder that it was made of: the same weights, the same words, the same sound. */
 #include <dirent.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,13 +88,13 @@ static void weights_are_used_where_they_lie(void **state)
     sa2_model_close(&copied);
 }
 
-static void ask(const char *model, test_answer *answer)
+static void ask(const char *model, sa2_quant quant, test_answer *answer)
 {
     static float samples[12000];
     sa2_engine *engine = NULL;
     sa2_error err = {0};
     const sa2_engine_options options = {
-        .n_threads = 2, .max_num_seqs = 2, .kv_cache_bytes = 16 << 20};
+        .n_threads = 2, .quant = {quant, quant}, .max_num_seqs = 2, .kv_cache_bytes = 16 << 20};
     for (int i = 0; i < 12000; i++)
         samples[i] = (float)((i * i / 7) % 201 - 100) / 150.0f;
     const sa2_sound sound = {samples, 12000, 16000};
@@ -121,13 +122,116 @@ static void an_engine_says_the_same(void **state)
     world *w = *state;
     test_answer *answers = calloc(2, sizeof *answers);
     assert_non_null(answers);
-    ask(w->folder, &answers[0]);
-    ask(w->native, &answers[1]);
+    ask(w->folder, SA2_QUANT_NONE, &answers[0]);
+    ask(w->native, SA2_QUANT_NONE, &answers[1]);
     assert_int_equal(answers[0].choices[0].n_tokens, 24);
     assert_same_answer("folder and native file", &answers[0], &answers[1]);
     test_answer_free(&answers[0]);
     test_answer_free(&answers[1]);
     free(answers);
+}
+
+/* ---- weights in fewer bits ---- */
+
+/* As it is loaded from the folder, made of the plain native file, and as its own native file has it. */
+static void a_rounded_model_is_the_same_from_everywhere(void **state)
+{
+    world *w = *state;
+    char rounded[PATH];
+    sa2_error err = {0};
+    test_answer *answers = calloc(5, sizeof *answers);
+    assert_non_null(answers);
+    snprintf(rounded, sizeof rounded, "%s/rounded.sa2", w->root);
+    for (int q = SA2_QUANT_NONE + 1; q < SA2_QUANTS; q++) {
+        sa2_quant quant = (sa2_quant)q;
+        const sa2_native_options options = {.n_threads = 2, .quant = {quant, quant}};
+        if (sa2_native_write(w->folder, rounded, w->backend, &options, &err) != SA2_OK)
+            fail_msg("%s", err.message);
+        ask(w->folder, SA2_QUANT_NONE, &answers[0]);
+        ask(w->folder, quant, &answers[1]);
+        ask(w->native, quant, &answers[2]);
+        ask(rounded, SA2_QUANT_NONE, &answers[3]);
+        ask(rounded, quant, &answers[4]);
+        assert_int_equal(answers[1].choices[0].n_tokens, 24);
+        for (int i = 2; i < 5; i++)
+            assert_same_answer(sa2_quant_name(quant), &answers[1], &answers[i]);
+        /* and not by leaving it as it was */
+        assert_true(answers[0].choices[0].tokens[0].logprob !=
+                    answers[1].choices[0].tokens[0].logprob);
+        for (int i = 0; i < 5; i++)
+            test_answer_free(&answers[i]);
+        unlink(rounded);
+    }
+    free(answers);
+}
+
+static void weights_in_8_bits_take_half_the_room(void **state)
+{
+    world *w = *state;
+    char rounded[PATH];
+    sa2_model model;
+    sa2_error err = {0};
+    const sa2_native_options options = {.n_threads = 2, .quant = {.layers = SA2_QUANT_INT8}};
+    snprintf(rounded, sizeof rounded, "%s/rounded.sa2", w->root);
+    if (sa2_native_write(w->folder, rounded, w->backend, &options, &err) != SA2_OK ||
+        sa2_model_open(&model, w->backend, rounded, NULL, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    const sa2_decoder_layer *l = &model.decoder.layers[0];
+    assert_int_equal(l->qkv.dtype, SA2_I8);
+    assert_int_equal(l->down.dtype, SA2_I8);
+    assert_int_equal(model.decoder.head.dtype, SA2_BF16); /* it was left out */
+    assert_int_equal(model.encoder.blocks[0].up.dtype, SA2_BF16);
+    const sa2_pack_block *down =
+        sa2_pack_find(model.pack, "model/model.layers.0.mlp.down_proj.weight");
+    assert_ptr_equal(l->down.data, down->data);
+    assert_int_equal(down->bytes, l->down.rows * l->down.cols + 4 * l->down.rows);
+    sa2_model_close(&model);
+    unlink(rounded);
+}
+
+/* What was rounded comes back as the nearest values of the release's dtype, the rest bit by bit. */
+static void a_rounded_file_unpacks_to_a_folder_that_loads(void **state)
+{
+    world *w = *state;
+    char rounded[PATH], back[PATH];
+    sa2_error err = {0};
+    sa2_tensor_map *a = NULL, *b = NULL;
+    const sa2_native_options options = {.n_threads = 2, .quant = {.layers = SA2_QUANT_INT8}};
+    snprintf(rounded, sizeof rounded, "%s/rounded.sa2", w->root);
+    snprintf(back, sizeof back, "%s/rounded", w->root);
+    if (sa2_native_write(w->folder, rounded, w->backend, &options, &err) != SA2_OK ||
+        sa2_native_unpack(rounded, back, &plain, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(sa2_safetensors_open(&a, w->folder, NULL), SA2_OK);
+    assert_int_equal(sa2_safetensors_open(&b, back, NULL), SA2_OK);
+    assert_int_equal(sa2_tensor_map_count(a), sa2_tensor_map_count(b));
+    for (int i = 0; i < sa2_tensor_map_count(a); i++) {
+        const sa2_tensor_entry *want = sa2_tensor_map_entry(a, i);
+        const sa2_tensor_entry *found = sa2_tensor_map_find(b, want->name);
+        bool layer = strstr(want->name, "_proj.weight") != NULL;
+        int64_t n = sa2_tensor_count(&want->tensor), cols = sa2_tensor_row_count(&want->tensor);
+        uint16_t *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
+        assert_int_equal(found->tensor.dtype, SA2_BF16);
+        assert_int_equal(sa2_tensor_map_read(a, want, 0, n, x, NULL), SA2_OK);
+        assert_int_equal(sa2_tensor_map_read(b, found, 0, n, y, NULL), SA2_OK);
+        if (!layer && memcmp(x, y, (size_t)n * sizeof *x) != 0)
+            fail_msg("%s came back changed", want->name);
+        for (int64_t row = 0; layer && row < n; row += cols) {
+            float most = 0.0f;
+            for (int64_t c = 0; c < cols; c++)
+                most = fmaxf(most, fabsf(sa2_bf16_to_f32(x[row + c])));
+            for (int64_t c = 0; c < cols; c++) { /* half a step, and bf16's rounding */
+                float off = fabsf(sa2_bf16_to_f32(x[row + c]) - sa2_bf16_to_f32(y[row + c]));
+                assert_true(off <= most * (0.501f / 127.0f + 0x1p-8f));
+            }
+        }
+        free(x);
+        free(y);
+    }
+    sa2_tensor_map_destroy(a);
+    sa2_tensor_map_destroy(b);
+    test_folder_remove(back);
+    unlink(rounded);
 }
 
 static float *speak(const world *w, const char *place, bool bf16, int n)
@@ -419,6 +523,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_are_used_where_they_lie),
         cmocka_unit_test(an_engine_says_the_same),
+        cmocka_unit_test(a_rounded_model_is_the_same_from_everywhere),
+        cmocka_unit_test(weights_in_8_bits_take_half_the_room),
+        cmocka_unit_test(a_rounded_file_unpacks_to_a_folder_that_loads),
         cmocka_unit_test(codes_sound_the_same),
         cmocka_unit_test(a_voice_is_the_same),
         cmocka_unit_test(every_tensor_comes_back_bit_by_bit),

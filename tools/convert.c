@@ -3,15 +3,19 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "runtime/native_file.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/quant_flags.h"
 #include "tools/terminal.h"
 
 typedef struct convert_command {
     const char *to, *device;
     int n_threads;
+    sa2_quant_flags quant;
+    sa2_quant_options rounding;
     bool quiet;
     sa2_progress progress;
 } convert_command;
@@ -53,7 +57,7 @@ static bool go_on(void *context, int64_t done, int64_t total)
 static sa2_status convert(convert_command *c, const char *from, const char *to, sa2_error *err)
 {
     const sa2_backend_options device = {.device = c->device, .n_threads = c->n_threads};
-    sa2_native_options options = {.go_on = go_on, .context = c};
+    sa2_native_options options = {.quant = c->rounding, .go_on = go_on, .context = c};
     sa2_backend *backend = NULL;
     sa2_status st = sa2_backend_open(&backend, &device, err);
     if (st != SA2_OK)
@@ -72,6 +76,7 @@ int sa2_command_convert(int argc, char **argv)
         {"to", 0, SA2_OPTION_TEXT, &c.to, "KIND",
          "native (the default): one file for -m; safetensors: a folder again"},
         {"device", 0, SA2_OPTION_TEXT, &c.device, "NAME", "that will read the file: auto or cpu"},
+        SA2_QUANT_OPTIONS(&c.quant),
         {"threads", 't', SA2_OPTION_INT, &c.n_threads, "N", "threads (all processors)"},
         {"quiet", 'q', SA2_OPTION_FLAG, &c.quiet, NULL, "no progress"},
         {0},
@@ -85,7 +90,7 @@ int sa2_command_convert(int argc, char **argv)
             "them,\n"
             "checksums, configuration and tokenizer. It is mapped, not loaded. Back to "
             "safetensors, every\n"
-            "tensor is what it was.",
+            "tensor is what it was, unless it was rounded to fewer bits.",
         .example = "  sa2 convert Step-Audio-2-mini mini.sa2 && sa2 transcribe -m mini.sa2 a.wav",
         .groups = groups,
         .n_groups = 1,
@@ -101,6 +106,8 @@ int sa2_command_convert(int argc, char **argv)
     if (n != 2)
         return sa2_options_refuse(&usage, "what to read and what to write expected, %d names given",
                                   n);
+    if (!sa2_quant_flags_finish(&c.quant, &usage, &c.rounding))
+        return EX_USAGE;
     c.progress.quiet = c.quiet;
     hold_signals(&held); /* before there are threads, which inherit it */
     sa2_status st = convert(&c, argv[0], argv[1], &err);

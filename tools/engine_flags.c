@@ -18,6 +18,7 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
         {"threads", 't', SA2_OPTION_INT, &o->n_threads, "N",
          "threads of the CPU backend (all processors)"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},
+        SA2_QUANT_OPTIONS(&f->quant),
         {"max-model-len", 0, SA2_OPTION_INT, &o->max_model_len, "N",
          "positions of a request (what the model has)"},
         {"max-num-seqs", 0, SA2_OPTION_INT, &o->max_num_seqs, "N", "answers that run at once (32)"},
@@ -84,7 +85,8 @@ sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usa
     int rule = choose(usage, "audio-rule", f->audio_rule, 2, (const char *const[]){"hf", "vllm"});
     int template =
         choose(usage, "template", f->template, 3, (const char *const[]){"default", "hf", "fork"});
-    if (dtype < 0 || rule < 0 || template <0)
+    if (dtype < 0 || rule < 0 ||
+        template <0 || !sa2_quant_flags_finish(&f->quant, usage, &f->options.quant))
         return NULL;
     f->options.f32 = dtype == 1;
     f->options.audio_rule = rule == 1 ? SA2_LENGTH_VLLM : SA2_LENGTH_HF;

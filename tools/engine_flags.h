@@ -5,9 +5,10 @@
 
 #include "runtime/engine.h"
 #include "tools/options.h"
+#include "tools/quant_flags.h"
 #include "tools/terminal.h"
 
-enum { SA2_ENGINE_FLAGS_MAX = 20, SA2_SAMPLING_FLAGS_MAX = 28 };
+enum { SA2_ENGINE_FLAGS_MAX = 22, SA2_SAMPLING_FLAGS_MAX = 28 };
 
 /* ---- the engine ---- */
 
@@ -15,6 +16,7 @@ typedef struct sa2_engine_flags {
     const char *model;
     sa2_engine_options options;
     const char *dtype, *audio_rule, *template;
+    sa2_quant_flags quant;
     bool verbose;
     sa2_progress progress;
     sa2_option table[SA2_ENGINE_FLAGS_MAX]; /* for an option group */

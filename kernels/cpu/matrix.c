@@ -187,7 +187,13 @@ static size_t bytes_bf16(int64_t rows, int64_t cols)
     return sa2_cpu_matrix_bytes(SA2_BF16, rows, cols);
 }
 
-const sa2_layout sa2_cpu_layout_f32 = {
-    .name = "cpu-f32-16-1", .dtype = SA2_F32, .bytes = bytes_f32, .read_row = read_row_f32};
-const sa2_layout sa2_cpu_layout_bf16 = {
-    .name = "cpu-bf16-16x2-1", .dtype = SA2_BF16, .bytes = bytes_bf16, .read_row = read_row_bf16};
+const sa2_layout sa2_cpu_layout_f32 = {.name = "cpu-f32-16-1",
+                                       .dtype = SA2_F32,
+                                       .row_dtype = SA2_F32,
+                                       .bytes = bytes_f32,
+                                       .read_row = read_row_f32};
+const sa2_layout sa2_cpu_layout_bf16 = {.name = "cpu-bf16-16x2-1",
+                                        .dtype = SA2_BF16,
+                                        .row_dtype = SA2_BF16,
+                                        .bytes = bytes_bf16,
+                                        .read_row = read_row_bf16};

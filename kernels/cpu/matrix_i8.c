@@ -114,5 +114,8 @@ static void read_row(void *out, const sa2_matrix *w, sa2_matrix_half half, int64
         to[col] = step * (float)from[(col / 4 * SA2_BLOCK + lane) * 4 + col % 4];
 }
 
-const sa2_layout sa2_cpu_layout_i8 = {
-    .name = "cpu-i8-16x4-1", .dtype = SA2_I8, .bytes = sa2_matrix_i8_bytes, .read_row = read_row};
+const sa2_layout sa2_cpu_layout_i8 = {.name = "cpu-i8-16x4-1",
+                                      .dtype = SA2_I8,
+                                      .row_dtype = SA2_F32,
+                                      .bytes = sa2_matrix_i8_bytes,
+                                      .read_row = read_row};

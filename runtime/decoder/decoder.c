@@ -31,12 +31,15 @@ void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *c, sa2_wei
     d.layers = sa2_weights_host(w, (size_t)c->layers * sizeof *d.layers);
     d.embedding = sa2_weights_table(w, c->vocab, c->hidden, "model.embed_tokens.weight");
     sa2_weights_release(w);
+    w->quant = w->decoder.layers;
     for (int i = 0; i < c->layers; i++) {
         load_layer(d.layers != NULL ? &d.layers[i] : NULL, c, i, w);
         sa2_weights_release(w);
     }
     d.norm = sa2_weights_vector(w, c->hidden, "model.norm.weight");
+    w->quant = w->decoder.head;
     d.head = sa2_weights_matrix(w, c->vocab, c->hidden, "lm_head.weight");
+    w->quant = SA2_QUANT_NONE;
     sa2_weights_release(w);
     *decoder = d;
 }

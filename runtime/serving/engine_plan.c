@@ -163,7 +163,7 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
     sa2_status st = resolve(p, o, model, err);
     sa2_stream *s = NULL;
     if (st == SA2_OK)
-        st = sa2_model_weights_bytes(&model->config, backend, 0, &p->weights, err);
+        st = sa2_model_weights_bytes(&model->config, backend, o->quant, &p->weights, err);
     if (st == SA2_OK)
         st = sa2_stream_create(&s, backend, 0, err);
     if (st == SA2_OK)

@@ -1,0 +1,20 @@
+#include "tools/quant_flags.h"
+
+static bool find(const char *option, const char *text, const sa2_usage_text *usage,
+                 sa2_quant *quant)
+{
+    if (text == NULL || sa2_quant_find(quant, text))
+        return true;
+    sa2_options_refuse(usage, "--%s: none or int8 expected, \"%s\" found", option, text);
+    return false;
+}
+
+bool sa2_quant_flags_finish(const sa2_quant_flags *flags, const sa2_usage_text *usage,
+                            sa2_quant_options *options)
+{
+    *options = (sa2_quant_options){0};
+    if (!find("quant", flags->layers, usage, &options->layers))
+        return false;
+    options->head = options->layers;
+    return find("lm-head", flags->head, usage, &options->head);
+}

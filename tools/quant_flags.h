@@ -1,0 +1,26 @@
+/* quant_flags.h - the options that choose to how many bits weights are rounded.
+ */
+#ifndef SA2_TOOLS_QUANT_FLAGS_H
+#define SA2_TOOLS_QUANT_FLAGS_H
+
+#include "runtime/quant.h"
+#include "tools/options.h"
+
+typedef struct sa2_quant_flags {
+    const char *layers, *head; /* NULL: not given */
+} sa2_quant_flags;
+
+/* Two lines of a table of options. */
+#define SA2_QUANT_OPTIONS(flags)                                                                   \
+    {"quant",         0,                                                                           \
+     SA2_OPTION_TEXT, &(flags)->layers,                                                            \
+     "TYPE",          "weights of the decoder: none, int8 (none; a native file's as they are)"},   \
+    {                                                                                              \
+        "lm-head", 0, SA2_OPTION_TEXT, &(flags)->head, "TYPE", "of lm_head (as --quant)"           \
+    }
+
+/* After reading. False after a complaint. */
+bool sa2_quant_flags_finish(const sa2_quant_flags *flags, const sa2_usage_text *usage,
+                            sa2_quant_options *options);
+
+#endif
