@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BUILD ?= build
 JOBS ?= $(shell nproc)
 PACKAGES := gcc g++ cmake ninja-build pkg-config libsndfile1-dev libjansson-dev libutf8proc-dev \
-            libxxhash-dev libyaml-dev libcmocka-dev
+            libxxhash-dev libyaml-dev libcmocka-dev libopenmpi-dev openmpi-bin
 # libdnnl-dev, when it is there, gives `sa2 bench` another product to compare with.
 
 .PHONY: all demo nano test check-long tidy setup build sanitize
