@@ -89,7 +89,7 @@ class Ours:
 
     def __init__(self, args):
         self.command = [args.sa2, "bench", "parts", "--ask", "--json", "--layers", args.layers, "--threads",
-                        args.threads, "--context", CONTEXT, "--seconds", args.seconds]
+                        args.threads, "--context", CONTEXT, "--seconds", args.seconds, "--quant", TYPES[args.type].quant]
         self.probe_command = [args.sa2, "bench", "kernel", "--json", "--threads", args.threads, "--filter", "ceilings"]
         self.process = None
 
@@ -191,11 +191,25 @@ class Row:
     theirs: list = field(default_factory=list)
 
 
-def rows_of(peers):
+@dataclass
+class Type:
+    quant: str  # ours, of as many bits
+    decode: dict  # aims by batch
+    prefill: dict
+
+
+TYPES = {
+    "bf16": Type("none", {1: {"share": 0.90}, 8: {"ratio": 1.35}, 32: {"ratio": 1.5}}, {"share": 0.80}),
+    "q8_0": Type("int8", {1: {"share": 0.85, "ratio": 1.5}, 8: {"ratio": 2.0}, 32: {"ratio": 2.5}}, {"ratio": 3.0}),
+    "q4_0": Type("int4", {1: {"share": 0.75, "ratio": 1.3}, 8: {}, 32: {}}, {"ratio": 1.8}),
+}
+
+
+def rows_of(peers, kind):
     rows = [Row(f"decode, batch {n}", "tokens/s", f"decode/{n}", lambda n=n: peers.decode(n), "read", aims)
-            for n, aims in ((1, {"share": 0.90}), (8, {"ratio": 1.35}), (32, {"ratio": 1.5}))]
+            for n, aims in kind.decode.items()]
     rows += [
-        Row("prefill, 512 tokens", "tokens/s", "prefill/512", lambda: peers.prefill(512), "bf16 product", {"share": 0.80}),
+        Row("prefill, 512 tokens", "tokens/s", "prefill/512", lambda: peers.prefill(512), "bf16 product", kind.prefill),
         Row("encoder, 25 s", "x real time", "encoder/25s/1", peers.encoder, "bf16 product", {"share": 0.70, "ratio": 2.5}),
         Row("front end, 1 thread", "x real time", "front_end", peers.mel, aims={"value": 500}),
         Row("tokenizer, 1 thread", "MB/s", "tokenizer", peers.tokenizer, aims={"value": 20}),
@@ -316,13 +330,14 @@ def main():
     parser.add_argument("--layers", type=int, default=4, help="of the decoder (4); the release has 28")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of each row (5)")
     parser.add_argument("--only", default="", help="rows whose name begins with it: decode, prefill, encoder, front end, tokenizer")
-    parser.add_argument("--type", default="bf16", help="of llama.cpp's weights: bf16, q8_0, q4_0 (bf16)")
+    parser.add_argument("--type", choices=TYPES, default="bf16",
+                        help="of llama.cpp's weights, and so ours: none, int8, int4 (bf16)")
     parser.add_argument("--threads", type=int, default=CPUS, help="of both (all processors)")
     parser.add_argument("--seconds", type=float, default=1.0, help="a sample of ours (1)")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for idle processors before a sample (60)")
     args = parser.parse_args()
     ours, peers = Ours(args), Peers(args)
-    rows = [row for row in rows_of(peers) if row.name.startswith(args.only)]
+    rows = [row for row in rows_of(peers, TYPES[args.type]) if row.name.startswith(args.only)]
     if not rows:
         parser.error(f"--only {args.only}: no row's name begins with this")
     resident = both_fit(args)
