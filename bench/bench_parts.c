@@ -268,7 +268,7 @@ static void bench_prefill(settings *s, int rows)
     if (!sa2_bench_wants(&s->bench, name))
         return;
     steps d = {.settings = s};
-    sa2_status st = sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, 1, rows, 0, &s->err);
+    sa2_status st = sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, 1, rows, 0, 1, &s->err);
     if (st == SA2_OK) {
         sa2_timing t = sa2_bench_time(&s->bench, run_step, &d);
         print_compute(s, name, t, rows / t.p50, "tokens/s", sa2_decoder_bench_flops(&d.decoder));
@@ -286,7 +286,7 @@ static void bench_decode(settings *s, int n)
         return;
     steps d = {.settings = s};
     sa2_status st =
-        sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, n, 1, s->context, &s->err);
+        sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, n, 1, s->context, 1, &s->err);
     if (st == SA2_OK) {
         double before = sa2_ceilings_read(&s->bench);
         sa2_timing t = sa2_bench_time(&s->bench, run_step, &d);

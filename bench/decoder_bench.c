@@ -1,8 +1,8 @@
 #include "bench/decoder_bench.h"
 
-#include "bench/bench_model.h"
-
 #include <stdlib.h>
+
+#include "bench/bench_model.h"
 
 enum { PAGE = 64 };
 
@@ -21,16 +21,18 @@ static sa2_tensor ids(sa2_decoder_bench *b, int64_t n)
     return sa2_tensor_1d(sa2_arena_take(&b->arena, (size_t)n * sizeof(int32_t)), SA2_I32, n);
 }
 
-static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int n, int n_pages, sa2_error *err)
+static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int64_t logits_rows, int n_pages,
+                          sa2_error *err)
 {
     const sa2_decoder_config *c = &b->model->config.decoder;
     sa2_kv_cache_view view = view_of(b, n_pages);
     size_t layer = sa2_arena_round((size_t)n_pages * sa2_kv_page_bytes(b->stream, &view));
-    size_t logits = (size_t)n * (size_t)c->vocab * sizeof(float);
-    size_t lists = (size_t)(2 * rows + n) * sizeof(int32_t) + (size_t)16 * SA2_ARENA_ALIGN;
+    size_t logits = (size_t)logits_rows * (size_t)c->vocab * sizeof(float);
+    size_t lists =
+        (size_t)(2 * rows + logits_rows) * sizeof(int32_t) + (size_t)16 * SA2_ARENA_ALIGN;
     sa2_status st = sa2_arena_create(&b->arena,
                                      (size_t)c->layers * layer + logits + lists +
-                                         sa2_decoder_work_bytes(c, b->dtype, rows, n),
+                                         sa2_decoder_work_bytes(c, b->dtype, rows, logits_rows),
                                      err);
     for (int i = 0; st == SA2_OK && i < c->layers; i++) {
         b->kv[i] = view;
@@ -40,7 +42,7 @@ static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int n, int n_pages
 }
 
 sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, sa2_dtype dtype,
-                                  int n, int rows, int context, sa2_error *err)
+                                  int n, int rows, int context, int last, sa2_error *err)
 {
     const sa2_decoder_config *c = &model->config.decoder;
     int max_pages = (context + rows + PAGE - 1) / PAGE, all = n * rows;
@@ -55,7 +57,7 @@ sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, 
         &b->stream, model->backend,
         sa2_attention_scratch_bytes(all, c->heads, c->head_dim, context + rows), err);
     if (st == SA2_OK)
-        st = reserve(b, all, n, n * max_pages, err);
+        st = reserve(b, all, n * last, n * max_pages, err);
     if (st != SA2_OK)
         return st;
     for (int i = 0; i < n * max_pages; i++)
@@ -67,15 +69,16 @@ sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, 
                   .first_position = b->first,
                   .block_table = b->block_table,
                   .max_pages = max_pages},
-        .logits_rows = ids(b, n),
+        .logits_rows = ids(b, n * last),
         .kv = b->kv,
     };
-    b->logits = sa2_tensor_2d(NULL, SA2_F32, n, c->vocab);
+    b->logits = sa2_tensor_2d(NULL, SA2_F32, n * last, c->vocab);
     b->logits.data = sa2_arena_take(&b->arena, sa2_tensor_bytes(&b->logits));
     for (int i = 0; i < n; i++) {
         b->offsets[i + 1] = (i + 1) * rows;
         b->first[i] = context;
-        ((int32_t *)b->batch.logits_rows.data)[i] = (i + 1) * rows - 1;
+        for (int l = 0; l < last; l++)
+            ((int32_t *)b->batch.logits_rows.data)[i * last + l] = (i + 1) * rows - last + l;
         for (int r = 0; r < rows; r++) {
             ((int32_t *)b->batch.ids.data)[i * rows + r] = (i * 37 + r * 11) % model->n_token_rows;
             ((int32_t *)b->batch.positions.data)[i * rows + r] = context + r;

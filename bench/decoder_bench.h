@@ -17,9 +17,10 @@ typedef struct sa2_decoder_bench {
     sa2_tensor logits;
 } sa2_decoder_bench;
 
-/* rows of each of n sequences at positions [context, context + rows); logits of each last row. */
+/* rows of each of n sequences at positions [context, context + rows); logits of the last `last` rows of each. The ids
+ * are any: who wants others writes batch.ids. */
 sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, sa2_dtype dtype,
-                                  int n, int rows, int context, sa2_error *err);
+                                  int n, int rows, int context, int last, sa2_error *err);
 void sa2_decoder_bench_close(sa2_decoder_bench *b);
 
 /* One step. Errors: of the ops. */

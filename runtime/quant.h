@@ -18,6 +18,7 @@ typedef enum sa2_quant {
 typedef struct sa2_quant_options {
     sa2_quant layers;
     sa2_quant head; /* lm_head */
+    int only_layer; /* this layer alone is rounded, from 1; 0: all */
 } sa2_quant_options;
 
 const char *sa2_quant_name(sa2_quant quant); /* "none", "int8" */

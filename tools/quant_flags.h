@@ -10,11 +10,12 @@ typedef struct sa2_quant_flags {
     const char *layers, *head; /* NULL: not given */
 } sa2_quant_flags;
 
+#define SA2_QUANT_CHOICE "weights of the decoder: none or int8"
+
 /* Two lines of a table of options. */
 #define SA2_QUANT_OPTIONS(flags)                                                                   \
-    {"quant",         0,                                                                           \
-     SA2_OPTION_TEXT, &(flags)->layers,                                                            \
-     "TYPE",          "weights of the decoder: none, int8 (none; a native file's as they are)"},   \
+    {"quant",          0,      SA2_OPTION_TEXT,                                                    \
+     &(flags)->layers, "TYPE", SA2_QUANT_CHOICE " (none; a native file's as they are)"},           \
     {                                                                                              \
         "lm-head", 0, SA2_OPTION_TEXT, &(flags)->head, "TYPE", "of lm_head (as --quant)"           \
     }

@@ -31,8 +31,9 @@ void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *c, sa2_wei
     d.layers = sa2_weights_host(w, (size_t)c->layers * sizeof *d.layers);
     d.embedding = sa2_weights_table(w, c->vocab, c->hidden, "model.embed_tokens.weight");
     sa2_weights_release(w);
-    w->quant = w->decoder.layers;
     for (int i = 0; i < c->layers; i++) {
+        bool rounded = w->decoder.only_layer == 0 || w->decoder.only_layer == i + 1;
+        w->quant = rounded ? w->decoder.layers : SA2_QUANT_NONE;
         load_layer(d.layers != NULL ? &d.layers[i] : NULL, c, i, w);
         sa2_weights_release(w);
     }
