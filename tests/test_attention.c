@@ -33,6 +33,7 @@ static const shape shapes[] = {
     {1, 64, 1, {40}, {300}, {300}, .scale = 40.0f}, /* weights of 0 and 1: nothing overflows */
     {2, 64, 2, {50, 6}, {50, 90}, {50, 90}, true, {0, 84}, 0.125f},
     {1, 24, 1, {37}, {101}, {99}, true, {64}, 0.2f},
+    {5, 64, 2, {40, 3}, {170, 33}, {169, 33}, .scale = 0.125f}, /* rows at odd places */
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -46,7 +47,7 @@ typedef struct call {
 static sa2_tensor random_heads(test_env *env, sa2_dtype dtype, int64_t rows, const shape *p)
 {
     int64_t cols = (int64_t)p->heads * p->d;
-    sa2_tensor wide = test_random(env, dtype, rows, 3 * cols);
+    sa2_tensor wide = test_random(env, dtype, rows, 3 * cols + (p->heads == 5));
     return sa2_tensor_heads(sa2_tensor_cols(wide, cols, cols), p->heads);
 }
 

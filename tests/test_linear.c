@@ -132,7 +132,7 @@ static void swiglu_takes_gate_and_up_from_one_matrix(void **state)
     static const int64_t sizes[] = {1, 8, 16, 17, 40, 136};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int t = 0; t < N_TYPES; t++) {
-            int64_t rows = 5, k = 50, n = sizes[i];
+            int64_t rows = i < 3 ? 5 : 20, k = 50, n = sizes[i];
             sa2_tensor x = test_random(env, types[t].x, rows, k);
             sa2_tensor gate = test_random(env, types[t].w, n, k);
             sa2_tensor up = test_random(env, types[t].w, n, k);
@@ -263,6 +263,36 @@ static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
     }
 }
 
+/* So many tiles that a device need not cut sums among them; then few, where it may. */
+static void a_row_among_many_is_the_row_among_few_to_the_bit(void **state)
+{
+    test_env *env = *state;
+    int64_t rows = 700, k = 70, n = 1500;
+    static const int64_t parts[][2] = {{0, 3}, {650, 50}};
+    for (int t = 0; t < N_TYPES; t++) {
+        if (types[t].w == SA2_F32 || types[t].y == SA2_F32)
+            continue;
+        sa2_tensor x = test_random(env, types[t].x, rows, k);
+        sa2_tensor w = test_random(env, types[t].w, n, k);
+        for (int b = 0; b < env->n_streams; b++) {
+            sa2_stream *s = env->streams[b];
+            sa2_matrix m = matrix_of(env, s, types[t].w, &w);
+            sa2_tensor whole = test_poisoned(env, types[t].y, rows, n);
+            sa2_linear(s, (sa2_linear_args){.y = whole, .x = x, .w = &m});
+            for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+                sa2_tensor y = test_poisoned(env, types[t].y, parts[i][1], n);
+                sa2_tensor part = sa2_tensor_rows(whole, parts[i][0], parts[i][1]);
+                sa2_linear(s, (sa2_linear_args){.y = y,
+                                                .x = sa2_tensor_rows(x, parts[i][0], parts[i][1]),
+                                                .w = &m});
+                assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+                assert_same_bits(env->isas[b], &y, &part);
+            }
+        }
+        test_reset(env);
+    }
+}
+
 static void any_number_of_threads_gives_the_same_bits(void **state)
 {
     test_env *env = *state;
@@ -361,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_gate_row_outside_the_table_is_refused),
         cmocka_unit_test(rows_of_x_may_overlap_and_rows_of_y_lie_apart),
         cmocka_unit_test(a_row_alone_is_the_row_in_a_batch_to_the_bit),
+        cmocka_unit_test(a_row_among_many_is_the_row_among_few_to_the_bit),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(a_matrix_written_in_pieces_is_the_whole),
         cmocka_unit_test(what_lies_beyond_the_columns_of_x_is_not_read),

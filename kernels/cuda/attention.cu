@@ -1,4 +1,4 @@
-/* attention.cu - contract: sa2_attention() in kernels/ops.h; kernels in attention_core.cu. */
+/* attention.cu - contract: sa2_attention() in kernels/ops.h; kernels in attention_mma.cu and attention_core.cu. */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/cuda_ops.cuh"
 
@@ -53,6 +53,11 @@ sa2_status attention(sa2_stream *s, const sa2_attention_args *args, sa2_error *e
     if (sequences == nullptr || segments == nullptr)
         return failure_of(err);
     int count = find_segments(args, sequences, segments), longest = 0;
+    bool is_aligned = true;
+    for (int i = 0; i < count; i++)
+        is_aligned = is_aligned && (uintptr_t)segments[i].k % 16 == 0 &&
+                     (uintptr_t)segments[i].v % 16 == 0 && segments[i].k_stride % PACK == 0 &&
+                     segments[i].v_stride % PACK == 0;
     for (int i = 0; i < n; i++)
         longest = sequences[i].visible > longest ? sequences[i].visible : longest;
     attention_call a = {};
@@ -63,9 +68,10 @@ sa2_status attention(sa2_stream *s, const sa2_attention_args *args, sa2_error *e
     a.is_bf16 = args->q.dtype == SA2_BF16;
     a.y_is_bf16 = args->y.dtype == SA2_BF16;
     a.d = (int)args->q.shape[2];
+    a.is_aligned = is_aligned && a.d % PACK == 0;
     a.kv_heads = (int)args->q.shape[1];
     a.group = 1;
-    a.scale = args->scale;
+    a.scale = args->scale * LOG2_E;
     a.u = (const float *)args->u.data;
     a.w = (const float *)args->w.data;
     a.r = args->r.data;

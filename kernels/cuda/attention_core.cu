@@ -10,7 +10,7 @@
 
 namespace sa2_cuda
 {
-static constexpr int THREADS = 128, WARPS = THREADS / WARP, DIMS = 64;
+static constexpr int THREADS = 128, WARPS = THREADS / WARP, DIMS = 64, RANGE = 512;
 static constexpr int MAX_DIM = 1024, NARROW_DIM = 256; /* up to which a tile has 16 rows, else 4 */
 
 /* The block's shared memory, in floats. */
@@ -44,49 +44,18 @@ template <int ROWS> static __device__ __forceinline__ room<ROWS> room_of(int d)
     return m;
 }
 
-/* What a block works on. */
-struct work {
-    attention_sequence sequence;
-    int index, first, rows, head; /* the sequence's; queries of the tile; head of keys */
-};
-
-static __device__ __forceinline__ long long q_at(const attention_call &a, const work &w, int row,
-                                                 long long stride)
+static __device__ __forceinline__ float value_at(const float *data, long long at)
 {
-    int query = w.first + row;
-    int head = w.head * a.group + query % a.group;
-    return (w.sequence.q_first + query / a.group) * stride + (long long)head * a.d;
+    return data[at];
 }
 
-/* Where key j begins, and its values. */
-struct key_place {
-    const void *k, *v;
-    long long k_at, v_at;
-};
-
-static __device__ __forceinline__ key_place place_of(const attention_call &a, const work &w, int j)
+static __device__ __forceinline__ float value_at(const __nv_bfloat16 *data, long long at)
 {
-    if (a.pages != nullptr) {
-        long long page = a.table[(long long)w.index * a.max_pages + j / a.page_size];
-        long long half = (long long)a.page_size * a.d;
-        long long at = (page * a.kv_heads + w.head) * 2 * half + (long long)(j % a.page_size) * a.d;
-        return {a.pages, a.pages, at, at + half};
-    }
-    int low = w.sequence.segment_first, high = low + w.sequence.n_segments - 1;
-    while (low < high) {
-        int middle = (low + high + 1) / 2;
-        if (a.segments[middle].first <= j)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    attention_segment s = a.segments[low];
-    long long head = (long long)w.head * a.d;
-    return {s.k, s.v, (j - s.first) * s.k_stride + head, (j - s.first) * s.v_stride + head};
+    return __bfloat162float(data[at]);
 }
 
 /* Dimensions [from, from + DIMS) of keys [key, key + STEP), or of their values; zeros beyond either end. */
-template <int ROWS>
+template <typename T, int ROWS>
 static __device__ __forceinline__ void bring(const room<ROWS> &m, const attention_call &a,
                                              const work &w, int key, int end, int from, bool values)
 {
@@ -98,17 +67,17 @@ static __device__ __forceinline__ void bring(const room<ROWS> &m, const attentio
         long long at = (values ? place.v_at : place.k_at) + from;
 #pragma unroll
         for (int e = lane; e < DIMS; e += WARP)
-            m.piece[j][e] = there && from + e < a.d ? load_value(data, a.is_bf16, at + e) : 0.0f;
+            m.piece[j][e] = there && from + e < a.d ? value_at((const T *)data, at + e) : 0.0f;
     }
 }
 
-template <int ROWS>
+template <typename T, int ROWS>
 static __device__ __forceinline__ void load_queries(const room<ROWS> &m, const attention_call &a,
                                                     const work &w)
 {
     for (int i = (int)threadIdx.x; i < ROWS * a.d; i += THREADS) {
         int row = i / a.d, e = i % a.d;
-        float q = row < w.rows ? load_value(a.q, a.is_bf16, q_at(a, w, row, a.q_stride) + e) : 0.0f;
+        float q = row < w.rows ? value_at((const T *)a.q, q_at(a, w, row, a.q_stride) + e) : 0.0f;
         bool relative = a.u != nullptr;
         m.q[i] = relative ? q + a.u[w.head * a.d + e] : q;
         m.with_w[i] = relative ? q + a.w[w.head * a.d + e] : 0.0f;
@@ -121,7 +90,7 @@ static __device__ __forceinline__ void load_queries(const room<ROWS> &m, const a
 }
 
 /* p [ROWS, STEP] = scaled scores: a lane is a key, a warp takes every fourth row. */
-template <int ROWS>
+template <typename T, int ROWS>
 static __device__ __forceinline__ void score(const room<ROWS> &m, const attention_call &a,
                                              const work &w, int key, int end)
 {
@@ -129,7 +98,7 @@ static __device__ __forceinline__ void score(const room<ROWS> &m, const attentio
     int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
     float sum[EACH] = {};
     for (int from = 0; from < a.d; from += DIMS) {
-        bring(m, a, w, key, end, from, false);
+        bring<T>(m, a, w, key, end, from, false);
         __syncthreads();
         int n = min(DIMS, a.d - from);
         for (int e = 0; e < n; e++)
@@ -145,7 +114,7 @@ static __device__ __forceinline__ void score(const room<ROWS> &m, const attentio
             long long r = (a.reach - 1 + w.sequence.position + t - key - lane) * a.r_stride +
                           (long long)w.head * a.d;
             for (int e = 0; e < a.d; e++)
-                sum[i] = fmaf(m.with_w[row * a.d + e], load_value(a.r, a.is_bf16, r + e), sum[i]);
+                sum[i] = fmaf(m.with_w[row * a.d + e], value_at((const T *)a.r, r + e), sum[i]);
         }
         m.p[row][lane] = sum[i] * a.scale;
     }
@@ -171,8 +140,8 @@ static __device__ __forceinline__ void weigh(const room<ROWS> &m, const attentio
         bool seen = row < w.rows && key + lane < limit_of(w.sequence, (w.first + row) / a.group);
         float score = m.p[row][lane], was = m.most[row], sum = m.sum[row];
         float most = fmaxf(was, warp_max(seen ? score : -INFINITY));
-        float weight = seen ? expf(score - most) : 0.0f;
-        float factor = was == most ? 1.0f : expf(was - most);
+        float weight = seen ? exp2f(score - most) : 0.0f;
+        float factor = was == most ? 1.0f : exp2f(was - most);
         float all = warp_sum(weight);
         m.p[row][lane] = weight;
         __syncwarp(); /* every lane has read the row's maximum and sum */
@@ -185,14 +154,14 @@ static __device__ __forceinline__ void weigh(const room<ROWS> &m, const attentio
 }
 
 /* part = part * factor + weights times values: a thread has one dimension of every second row. */
-template <int ROWS>
+template <typename T, int ROWS>
 static __device__ __forceinline__ void add_values(const room<ROWS> &m, const attention_call &a,
                                                   const work &w, int key, int end)
 {
     constexpr int TOGETHER = THREADS / DIMS, EACH = ROWS / TOGETHER;
     int e = (int)threadIdx.x % DIMS, first = (int)threadIdx.x / DIMS;
     for (int from = 0; from < a.d; from += DIMS) {
-        bring(m, a, w, key, end, from, true);
+        bring<T>(m, a, w, key, end, from, true);
         __syncthreads(); /* the piece, and at first the weights, are there */
         if (from + e < a.d) {
             float sum[EACH];
@@ -212,7 +181,7 @@ static __device__ __forceinline__ void add_values(const room<ROWS> &m, const att
     }
 }
 
-template <int ROWS>
+template <typename T, int ROWS>
 static __device__ __forceinline__ void run_range(const room<ROWS> &m, const attention_call &a,
                                                  const work &w, int first, int end)
 {
@@ -224,10 +193,10 @@ static __device__ __forceinline__ void run_range(const room<ROWS> &m, const atte
         m.sum[threadIdx.x] = 0.0f;
     }
     for (int key = first; key < end; key += STEP) {
-        score(m, a, w, key, end);
+        score<T>(m, a, w, key, end);
         __syncthreads();
         weigh(m, a, w, key);
-        add_values(m, a, w, key, end);
+        add_values<T>(m, a, w, key, end);
     }
     __syncthreads();
 }
@@ -248,18 +217,16 @@ static __device__ __forceinline__ void join_part(const room<ROWS> &m, const atte
 }
 
 /* grid: tiles; heads of keys; ranges, or 1 for all of them in turn. */
-template <int ROWS>
-static __global__ void __launch_bounds__(THREADS) attention_kernel(attention_call a)
+template <typename T, int ROWS>
+static __global__ void __launch_bounds__(THREADS, 4) attention_kernel(attention_call a)
 {
     room<ROWS> m = room_of<ROWS>(a.d);
-    attention_tile tile = a.tiles[blockIdx.x];
-    work w = {a.sequences[tile.sequence], tile.sequence, tile.first, 0, (int)blockIdx.y};
-    w.rows = min(ROWS, w.sequence.rows * a.group - w.first);
-    int end = limit_of(w.sequence, (w.first + w.rows - 1) / a.group);
-    load_queries(m, a, w);
+    work w = work_of(a, ROWS);
+    int end = limit_of_row(a, w, w.rows - 1);
+    load_queries<T>(m, a, w);
     if (a.n_ranges > 1) {
         int first = (int)blockIdx.z * RANGE;
-        run_range(m, a, w, first, min(first + RANGE, end));
+        run_range<T>(m, a, w, first, min(first + RANGE, end));
         long long at = (long long)(blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges + blockIdx.z;
         float *out = a.partial + at * ROWS * (a.d + 2);
         for (int i = (int)threadIdx.x; i < w.rows * a.d; i += THREADS)
@@ -271,7 +238,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(attention_cal
         return;
     }
     for (int first = 0; first < end; first += RANGE) {
-        run_range(m, a, w, first, min(first + RANGE, end));
+        run_range<T>(m, a, w, first, min(first + RANGE, end));
         join_part(m, a);
     }
     __syncthreads();
@@ -282,65 +249,28 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(attention_cal
     }
 }
 
-/* grid: tiles; heads of keys. Joins the ranges that blocks of attention_kernel left behind. */
-template <int ROWS> static __global__ void __launch_bounds__(THREADS) join_kernel(attention_call a)
-{
-    attention_tile tile = a.tiles[blockIdx.x];
-    work w = {a.sequences[tile.sequence], tile.sequence, tile.first, 0, (int)blockIdx.y};
-    w.rows = min(ROWS, w.sequence.rows * a.group - w.first);
-    long long at = (long long)(blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges;
-    const float *partial = a.partial + at * ROWS * (a.d + 2);
-    for (int i = (int)threadIdx.x; i < w.rows * a.d; i += THREADS) {
-        int row = i / a.d, e = i % a.d;
-        float most = -INFINITY, sum = 0.0f, total = 0.0f;
-        for (int range = 0; range < a.n_ranges; range++) {
-            const float *part = partial + ((long long)range * ROWS + row) * (a.d + 2);
-            join j = join_range(most, sum, part[0], part[1]);
-            total = join_value(j, total, part[2 + e]);
-        }
-        store_value(a.y, a.y_is_bf16, q_at(a, w, row, a.y_stride) + e,
-                    sum == 0.0f ? 0.0f : total / sum);
-    }
-}
-
 /* ---- the host's side ---- */
 
-template <int ROWS>
+template <typename T, int ROWS>
 static sa2_status run_tiles(sa2_stream *s, const char *op, attention_call *a,
                             const attention_sequence *sequences, int n, int longest, sa2_error *err)
 {
-    int64_t n_tiles = 0;
-    for (int i = 0; i < n; i++)
-        n_tiles += blocks_for((int64_t)sequences[i].rows * a->group, ROWS);
-    if (n_tiles == 0)
-        return SA2_OK;
-    attention_tile *tiles =
-        (attention_tile *)host_room(s, op, (size_t)n_tiles * sizeof(attention_tile), err);
-    if (tiles == nullptr)
-        return failure_of(err);
-    int64_t at = 0;
-    for (int i = 0; i < n; i++)
-        for (int first = 0; first < sequences[i].rows * a->group; first += ROWS)
-            tiles[at++] = {i, first};
-    a->tiles =
-        (const attention_tile *)to_device(s, op, tiles, (size_t)n_tiles * sizeof *tiles, err);
-    a->sequences =
-        (const attention_sequence *)to_device(s, op, sequences, (size_t)n * sizeof *sequences, err);
-    if (a->tiles == nullptr || a->sequences == nullptr)
-        return failure_of(err);
-    int ranges = (int)blocks_for(longest, RANGE);
-    size_t partials = (size_t)n_tiles * (size_t)a->kv_heads * (size_t)ranges * ROWS *
-                      ((size_t)a->d + 2) * sizeof(float);
-    bool split = ranges > 1 && n_tiles * a->kv_heads < FEW_BLOCKS && partials <= PARTIAL_BYTES;
-    a->n_tiles = (int)n_tiles;
-    a->n_ranges = split ? ranges : 1;
-    a->partial = queue_of(s)->partials;
-    dim3 grid((unsigned)n_tiles, (unsigned)a->kv_heads, (unsigned)a->n_ranges);
-    sa2_status st = launch(s, op, attention_kernel<ROWS>, grid, THREADS,
-                           room_floats<ROWS>(a->d) * sizeof(float), err, *a);
-    if (st == SA2_OK && split)
-        st = launch(s, op, join_kernel<ROWS>, dim3(grid.x, grid.y), THREADS, 0, err, *a);
-    return st;
+    sa2_status st = list_tiles(s, op, a, sequences, n, {ROWS, 1, INT64_MAX}, err);
+    if (st != SA2_OK || a->n_tiles == 0)
+        return st;
+    choose_ranges(s, a, ROWS, longest, RANGE);
+    dim3 grid((unsigned)a->n_tiles, (unsigned)a->kv_heads, (unsigned)a->n_ranges);
+    st = launch(s, op, attention_kernel<T, ROWS>, grid, THREADS,
+                room_floats<ROWS>(a->d) * sizeof(float), err, *a);
+    return st == SA2_OK ? join_ranges(s, op, a, ROWS, err) : st;
+}
+
+template <typename T>
+static sa2_status run_of(sa2_stream *s, const char *op, attention_call *a,
+                         const attention_sequence *sequences, int n, int longest, sa2_error *err)
+{
+    return a->d <= NARROW_DIM ? run_tiles<T, 16>(s, op, a, sequences, n, longest, err)
+                              : run_tiles<T, 4>(s, op, a, sequences, n, longest, err);
 }
 
 sa2_status run_attention(sa2_stream *s, const char *op, attention_call *a,
@@ -349,7 +279,13 @@ sa2_status run_attention(sa2_stream *s, const char *op, attention_call *a,
     if (a->d > MAX_DIM)
         return sa2_fail(err, SA2_ERR_LIMIT, "%s: heads of %d, up to %d are possible", op, a->d,
                         MAX_DIM);
-    return a->d <= NARROW_DIM ? run_tiles<16>(s, op, a, sequences, n, longest, err)
-                              : run_tiles<4>(s, op, a, sequences, n, longest, err);
+    a->sequences =
+        (const attention_sequence *)to_device(s, op, sequences, (size_t)n * sizeof *sequences, err);
+    if (a->sequences == nullptr)
+        return failure_of(err);
+    if (a->is_bf16 && (a->d == 64 || a->d == 128) && a->u == nullptr)
+        return run_attention_mma(s, op, a, sequences, n, longest, err);
+    return a->is_bf16 ? run_of<__nv_bfloat16>(s, op, a, sequences, n, longest, err)
+                      : run_of<float>(s, op, a, sequences, n, longest, err);
 }
 } // namespace sa2_cuda

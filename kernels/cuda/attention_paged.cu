@@ -1,5 +1,6 @@
 /* attention_paged.cu - contracts: sa2_kv_page_bytes(), sa2_kv_store(), sa2_kv_copy() and sa2_attention_paged() in
- * kernels/ops.h; the kernels of attention are in attention_core.cu.
+ * kernels/ops.h; the kernels of attention are in attention_mma.cu and
+ * attention_core.cu.
  *
  * A page is [kv_heads, 2, page_size, head_dim]: of each head first the keys, then the values, a row a position, as
  * wide copies and matrix loads want them. Storing and copying move their bytes once.
@@ -134,8 +135,9 @@ sa2_status attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,
     a.d = cache->head_dim;
     a.kv_heads = cache->kv_heads;
     a.group = (int)q.shape[1] / cache->kv_heads;
-    a.scale = scale;
+    a.scale = scale * LOG2_E;
     a.pages = cache->pages;
+    a.is_aligned = a.d % PACK == 0 && (uintptr_t)cache->pages % 16 == 0;
     a.table = lists.table;
     a.page_size = cache->page_size;
     a.max_pages = where->max_pages;
