@@ -10,6 +10,7 @@
 #include "kernels/base/limits.h"
 #include "runtime/serving/engine_internal.h"
 #include "tools/quant_flags.h"
+#include "tools/rank_flags.h"
 #include "tools/terminal.h"
 
 enum { MAX_REQUESTS = 256 };
@@ -18,6 +19,7 @@ typedef struct generate {
     sa2_bench bench;
     sa2_model model;
     sa2_engine_options engine_options;
+    sa2_rank_flags ranks;
     int prompt, length; /* tokens of each request */
     int32_t *ids;       /* [prompt] */
     sa2_status status;
@@ -75,6 +77,8 @@ static sa2_status bench_batch(generate *g, int n)
     options.max_num_seqs = n;
     options.max_model_len = g->prompt + g->length + 1;
     options.kv_cache_bytes = 0;
+    if (sa2_comm_rank(options.comm) > 0)
+        return sa2_engine_follow_model(&g->model, &options, &g->err);
     double tokens, seconds, read = sa2_ceilings_read(&g->bench);
     sa2_status st = sa2_engine_create_from_model(&engine, &g->model, NULL, &options, &g->err);
     if (st == SA2_OK)
@@ -104,8 +108,11 @@ static sa2_status bench_batch(generate *g, int n)
     return st;
 }
 
-static sa2_status run_all(generate *g, const sa2_bench_model_options *options)
+static sa2_status run_all(generate *g, sa2_bench_model_options *options)
 {
+    g->engine_options.comm = g->ranks.comm;
+    options->rank = sa2_comm_rank(g->ranks.comm);
+    options->n_ranks = sa2_comm_size(g->ranks.comm);
     sa2_status st = sa2_bench_model_open(&g->model, g->bench.backend, options, &g->err);
     if (st != SA2_OK)
         return st;
@@ -146,6 +153,7 @@ int sa2_bench_generate(int argc, char **argv)
         {"filter", 'f', SA2_OPTION_TEXT, &g->bench.filter, "TEXT",
          "only cases whose name holds it"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
+        SA2_RANK_OPTION(&g->ranks),
         {"json", 0, SA2_OPTION_FLAG, &g->bench.json, NULL, "a JSON object a line"},
         {0},
     };
@@ -173,13 +181,16 @@ int sa2_bench_generate(int argc, char **argv)
                    !sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
-        } else {
+        } else if (sa2_rank_flags_open(&g->ranks, &backend.n_threads, &usage, &exit_code)) {
             sa2_status st = sa2_backend_open(&g->bench.backend, &backend, &g->err);
             if (st == SA2_OK)
                 st = run_all(g, &model);
-            exit_code = st == SA2_OK ? sa2_bench_end(&g->bench, &usage)
-                                     : sa2_report_failure(usage.name, st, &g->err);
+            if (st == SA2_OK && sa2_comm_rank(g->ranks.comm) == 0)
+                exit_code = sa2_bench_end(&g->bench, &usage);
+            else if (st != SA2_OK)
+                exit_code = sa2_report_failure(usage.name, st, &g->err);
             sa2_backend_close(g->bench.backend);
+            sa2_rank_flags_close(&g->ranks);
         }
     }
     free(g);

@@ -71,8 +71,13 @@ sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,
                                 const sa2_bench_model_options *options, sa2_error *err)
 {
     sa2_progress progress = {.what = "loading", .unit = "B"};
-    const sa2_model_options model_options = {
-        .parts = options->parts, .quant = options->quant, .progress = show, .context = &progress};
+    const sa2_model_options model_options = {.parts = options->parts,
+                                             .quant = options->quant,
+                                             .rank = options->rank,
+                                             .n_ranks = options->n_ranks,
+                                             .progress = show,
+                                             .context = &progress};
+    progress.quiet = options->rank > 0;
     if (options->folder != NULL)
         return sa2_model_open(model, backend, options->folder, &model_options, err);
     return make(model, backend, options, &model_options, err);

@@ -13,6 +13,7 @@ typedef struct sa2_bench_model_options {
     int blocks;         /* of the encoder, 0: all; only with a preset */
     int parts;          /* of model.h */
     sa2_quant_options quant;
+    int rank, n_ranks; /* of model.h */
 } sa2_bench_model_options;
 
 /* Judges layers, blocks and preset before anything is measured. False after a complaint. */

@@ -30,10 +30,11 @@ static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int64_t logits_row
     size_t logits = (size_t)logits_rows * (size_t)c->vocab * sizeof(float);
     size_t lists =
         (size_t)(2 * rows + logits_rows) * sizeof(int32_t) + (size_t)16 * SA2_ARENA_ALIGN;
-    sa2_status st = sa2_arena_create(&b->arena,
-                                     (size_t)c->layers * layer + logits + lists +
-                                         sa2_decoder_work_bytes(c, b->dtype, rows, logits_rows),
-                                     err);
+    sa2_status st =
+        sa2_arena_create(&b->arena,
+                         (size_t)c->layers * layer + logits + lists +
+                             sa2_decoder_work_bytes(c, true, b->dtype, rows, logits_rows),
+                         err);
     for (int i = 0; st == SA2_OK && i < c->layers; i++) {
         b->kv[i] = view;
         b->kv[i].pages = sa2_arena_take(&b->arena, layer);

@@ -11,6 +11,12 @@
 /* Of a matrix that sa2_matrix_write_swiglu() wrote, the rows that came from gate or from up. */
 typedef enum sa2_matrix_half { SA2_MATRIX_ALL = 0, SA2_MATRIX_GATE, SA2_MATRIX_UP } sa2_matrix_half;
 
+/* Rows [row, row + n) of a matrix, or of its half, from column `col` on, to rows from to_row on of another. */
+typedef struct sa2_cut {
+    sa2_matrix_half half;
+    int64_t row, n, col, to_row;
+} sa2_cut;
+
 typedef struct sa2_layout {
     const char *name; /* another one as soon as a byte lies elsewhere */
     sa2_dtype dtype;
@@ -18,6 +24,12 @@ typedef struct sa2_layout {
     size_t (*bytes)(int64_t rows, int64_t cols); /* of data; rows * cols below 2^50 */
     /* Row `row` of the matrix, or of its half, to out [cols]. Threads: reentrant. */
     void (*read_row)(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row);
+    /* A cut of `from`, as wide as `to`, bit for bit, both in host memory; what is beyond `to` is left as it is. False:
+     * there is no such cut. NULL: there is none in this order. */
+    bool (*cut)(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *cut);
+    int64_t
+        rows_together; /* from a multiple of it on, as many rows are a matrix of their own, bytes(first row) behind
+                              the beginning; 0: nowhere */
 } sa2_layout;
 
 /* In which the ops of s want matrices of a dtype; NULL when they take none of it. */

@@ -8,7 +8,13 @@ static sa2_slice deal(int64_t n, int rank, int size)
 {
     int64_t each = n / size, more = n % size;
     return (sa2_slice){.first = rank * each + (rank < more ? rank : more),
-                       .n = each + (rank < more ? 1 : 0)};
+                       .n = each + (rank < more ? 1 : 0),
+                       .whole = n};
+}
+
+static sa2_slice times(sa2_slice slice, int64_t n)
+{
+    return (sa2_slice){slice.first * n, slice.n * n, slice.whole * n};
 }
 
 /* The same in whole units; the last one may be cut. */
@@ -16,7 +22,7 @@ static sa2_slice deal_units(int64_t n, int rank, int size)
 {
     sa2_slice units = deal((n + SA2_SHARD_UNIT - 1) / SA2_SHARD_UNIT, rank, size);
     int64_t first = units.first * SA2_SHARD_UNIT, end = first + units.n * SA2_SHARD_UNIT;
-    return (sa2_slice){.first = first, .n = (end < n ? end : n) - first};
+    return (sa2_slice){.first = first, .n = (end < n ? end : n) - first, .whole = n};
 }
 
 static sa2_status need_units(int64_t n, int size, const char *what, sa2_error *err)
@@ -49,7 +55,7 @@ sa2_status sa2_shard_make(sa2_shard *shard, const sa2_decoder_config *c, int ran
     *shard = (sa2_shard){.rank = rank,
                          .size = size,
                          .head_dim = c->head_dim,
-                         .heads = {kv_heads.first * group, kv_heads.n * group},
+                         .heads = times(kv_heads, group),
                          .kv_heads = kv_heads,
                          .ffn = deal_units(c->ffn, rank, size),
                          .vocab = deal_units(c->vocab, rank, size)};
@@ -67,9 +73,9 @@ sa2_decoder_config sa2_shard_config(const sa2_shard *shard, const sa2_decoder_co
     return c;
 }
 
-static sa2_slice times(sa2_slice slice, int64_t n)
+int64_t sa2_shard_vocab(const sa2_shard *shard, const sa2_decoder_config *config)
 {
-    return (sa2_slice){slice.first * n, slice.n * n};
+    return shard->size > 1 ? shard->vocab.n : config->vocab;
 }
 
 static bool ends_with(const char *text, const char *end)

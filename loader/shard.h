@@ -20,8 +20,9 @@ enum {
                             blocks of every order of matrices */
 };
 
+/* [first, first + n) of `whole`. */
 typedef struct sa2_slice {
-    int64_t first, n;
+    int64_t first, n, whole;
 } sa2_slice;
 
 /* What one rank has of the decoder. Zeroed: everything, as one rank alone has it. */
@@ -38,6 +39,9 @@ sa2_status sa2_shard_make(sa2_shard *shard, const sa2_decoder_config *config, in
 
 /* The decoder as that rank computes it: fewer heads, a narrower feed-forward. vocab stays whole. */
 sa2_decoder_config sa2_shard_config(const sa2_shard *shard, const sa2_decoder_config *config);
+
+/* Rows of lm_head. */
+int64_t sa2_shard_vocab(const sa2_shard *shard, const sa2_decoder_config *config);
 
 /* Rows (axis 0) or columns (axis 1) of a checkpoint's tensor that the rank has. */
 typedef struct sa2_tensor_slice {

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "runtime/serving/engine_internal.h"
-#include "runtime/serving/host_memory.h"
 #include "runtime/serving/job_draft.h"
 #include "runtime/token2wav/token2wav_files.h"
 
@@ -40,12 +39,7 @@ sa2_request sa2_request_default(void)
 static sa2_status plan_engine(void *engine, const sa2_model *model, sa2_error *err)
 {
     sa2_engine *e = engine;
-    sa2_status st = sa2_engine_plan_make(&e->plan, &e->options, model, e->speaker.token2wav,
-                                         model->backend, err);
-    if (st != SA2_OK)
-        return st;
-    sa2_engine_plan_print(&e->plan, &e->options);
-    return sa2_engine_plan_check(&e->plan, sa2_host_memory_bytes(), err);
+    return sa2_ranks_plan(&e->agreement, &e->plan, &e->options, model, e->speaker.token2wav, err);
 }
 
 /* What requests are made with. */
@@ -87,6 +81,7 @@ static sa2_status start(sa2_engine *e, sa2_error *err)
         st = sa2_voices_open(&e->voices, sa2_engine_plan_voices(&e->options), err);
     if (st == SA2_OK)
         st = set_up_requests(e, err);
+    st = sa2_ranks_agree(&e->agreement, st, plan, err);
     if (st != SA2_OK)
         return st;
     e->desk.stats = (sa2_engine_stats){.n_pages = plan->n_pages,
@@ -109,12 +104,14 @@ static sa2_status allocate(sa2_engine **engine, const sa2_engine_options *option
         return sa2_fail(err, SA2_ERR_NOMEM, "engine: no memory");
     if (options != NULL)
         e->options = *options;
+    e->agreement.comm = e->options.comm;
     *engine = e;
     return SA2_OK;
 }
 
 static sa2_status give_up(sa2_engine **engine, sa2_status st)
 {
+    sa2_ranks_agree(&(*engine)->agreement, st, &(*engine)->plan, NULL);
     sa2_engine_destroy(*engine);
     *engine = NULL;
     return st;
@@ -171,6 +168,8 @@ sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
     sa2_model_options loading = {.quant = e->options.quant,
                                  .measured = plan_engine,
                                  .progress = show_progress,
+                                 .rank = sa2_comm_rank(e->options.comm),
+                                 .n_ranks = sa2_comm_size(e->options.comm),
                                  .context = e};
     st = sa2_backend_open(&e->own_backend, &device, err);
     if (st == SA2_OK && e->options.speech)

@@ -51,6 +51,10 @@ typedef struct sa2_engine_options {
     size_t request_bytes; /* host memory of all requests together: sounds, ids, texts; 0: 256 MB,
                              at least what the largest request needs */
 
+    /* The ranks that share the decoder (serving/comm.h); it outlives the engine. Rank 0 has the engine, the others
+     * follow with the same options. NULL: one rank. */
+    struct sa2_comm *comm;
+
     sa2_length_rule audio_rule; /* how many rows a clip has in the prompt */
     sa2_template template;
     bool literal_user_text; /* control tokens written by a user are plain text */
@@ -74,6 +78,10 @@ typedef struct sa2_engine_options {
  * no sense; SA2_ERR_UNSUPPORTED no such device. */
 sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
                              const sa2_engine_options *options, sa2_error *err);
+
+/* What ranks other than 0 do with the same model and options: they take part in rank 0's engine until that is destroyed.
+ * Errors: as above; SA2_ERR_DEVICE a rank that fails, dies or is silent, by its number. */
+sa2_status sa2_engine_follow(const char *model, const sa2_engine_options *options, sa2_error *err);
 
 /* Cancels what still runs, without events; no other call may be under way. NULL is fine. */
 void sa2_engine_destroy(sa2_engine *engine);

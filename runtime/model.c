@@ -5,9 +5,12 @@
 #include "runtime/pack_sink.h"
 #include "runtime/weights.h"
 
-/* The same calls measure and fill. */
+/* The same calls measure and fill. Rank 0 alone hears. */
 static void load_parts(sa2_model *model, int parts, sa2_weights *w)
 {
+    w->shard = &model->shard;
+    if (model->shard.rank > 0)
+        parts = SA2_MODEL_DECODER;
     if (parts == 0 || (parts & SA2_MODEL_HEARING) != 0) {
         sa2_audio_encoder_load(&model->encoder, &model->config.encoder, w);
         sa2_adaptor_load(&model->adaptor, &model->config, w);
@@ -17,29 +20,31 @@ static void load_parts(sa2_model *model, int parts, sa2_weights *w)
 }
 
 /* With a map: of what is copied out of it, which for a native file is little; *mapped: of what is not. */
-static sa2_status measure(const sa2_model_config *config, sa2_backend *backend,
-                          const sa2_model_options *options, sa2_tensor_map *map, sa2_weights *w,
-                          sa2_error *err)
+static sa2_status measure(const sa2_model_config *config, const sa2_shard *shard,
+                          sa2_backend *backend, const sa2_model_options *options,
+                          sa2_tensor_map *map, sa2_weights *w, sa2_error *err)
 {
     sa2_stream *stream;
     sa2_status st = sa2_stream_create(&stream, backend, 0, err);
     if (st != SA2_OK)
         return st;
-    sa2_model measured = {.config = *config};
+    sa2_model measured = {.config = *config, .shard = *shard};
     *w = (sa2_weights){
         .stream = stream, .map = map, .dtype = SA2_BF16, .decoder = options->quant, .err = err};
     load_parts(&measured, options->parts, w);
     w->stream = NULL;
+    w->shard = NULL;
     sa2_stream_destroy(stream);
     return w->status;
 }
 
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend,
-                                   sa2_quant_options quant, size_t *bytes, sa2_error *err)
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, const sa2_shard *shard,
+                                   sa2_backend *backend, sa2_quant_options quant, size_t *bytes,
+                                   sa2_error *err)
 {
     const sa2_model_options options = {.quant = quant};
     sa2_weights w = {0};
-    sa2_status st = measure(config, backend, &options, NULL, &w, err);
+    sa2_status st = measure(config, shard, backend, &options, NULL, &w, err);
     *bytes = w.bytes + w.host_bytes;
     return st;
 }
@@ -95,7 +100,11 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
     const sa2_model_options none = {0};
     options = options != NULL ? options : &none;
     sa2_weights measured = {0};
-    sa2_status st = measure(config, backend, options, map, &measured, err);
+    sa2_status st = SA2_OK;
+    if (options->n_ranks > 1)
+        st = sa2_shard_make(&model->shard, &config->decoder, options->rank, options->n_ranks, err);
+    if (st == SA2_OK)
+        st = measure(config, &model->shard, backend, options, map, &measured, err);
     progress told = {.options = options, .total = measured.bytes + measured.mapped};
     if (st == SA2_OK && options->measured != NULL)
         st = options->measured(options->context, model, err);

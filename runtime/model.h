@@ -19,6 +19,7 @@ typedef struct sa2_model {
     sa2_audio_encoder encoder;
     sa2_adaptor adaptor;
     sa2_decoder decoder;
+    sa2_shard shard;  /* what this rank has of the decoder; the config above is the whole one */
     int n_token_rows; /* ids below it are tokens; the rows of the matrices above it are not */
 
     sa2_tokenizer *tokenizer; /* NULL: opened without one */
@@ -34,6 +35,7 @@ enum { SA2_MODEL_HEARING = 1, SA2_MODEL_DECODER = 2 }; /* encoder and adaptor; d
 
 typedef struct sa2_model_options {
     int parts;               /* what is needed of the above; 0: everything */
+    int rank, n_ranks;       /* which share of the decoder, of how many; 0 ranks: the whole */
     sa2_quant_options quant; /* of the decoder */
 
     /* Sizes are known, no weight is read yet: the last chance to refuse. `model` has its configuration and
@@ -51,7 +53,8 @@ sa2_status sa2_model_open(sa2_model *model, sa2_backend *backend, const char *pa
 
 /* From a map of tensors (synthetic weights, tests), without tokenizer; n_token_rows is then given. The
  * map is read during the call only; a native file stays open as long as the model.
- * Errors: SA2_ERR_UNSUPPORTED a device that has no such matrices, a native file that is rounded to others. */
+ * Errors: SA2_ERR_UNSUPPORTED a device that has no such matrices, a native file that is rounded to others,
+ * more ranks than loader/shard.h can deal for. */
 sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
                               const sa2_model_config *config, sa2_tensor_map *map, int n_token_rows,
                               const sa2_model_options *options, sa2_error *err);
@@ -64,8 +67,9 @@ sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
                           const sa2_model_config *config, sa2_tensor_map *map,
                           sa2_quant_options quant, sa2_error *err);
 
-/* Bytes of the weights in the backend's layout, without reading any. */
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, sa2_backend *backend,
-                                   sa2_quant_options quant, size_t *bytes, sa2_error *err);
+/* Bytes of a rank's weights in the backend's layout, without reading any. */
+sa2_status sa2_model_weights_bytes(const sa2_model_config *config, const sa2_shard *shard,
+                                   sa2_backend *backend, sa2_quant_options quant, size_t *bytes,
+                                   sa2_error *err);
 
 #endif

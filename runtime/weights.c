@@ -96,18 +96,26 @@ static void put_name(char *name, const sa2_weights *w, const char *format, va_li
     vsnprintf(name + n, (size_t)(NAME_BYTES - n), format, args);
 }
 
-/* The tensor with its values; absent while measuring and after a failure. */
+/* The tensor with its values, or this rank's part of it; absent while measuring and after a failure. */
 static sa2_tensor find(sa2_weights *w, const char *name, int ndim, const int64_t *shape)
 {
     sa2_tensor tensor = {0};
+    sa2_tensor_slice part;
+    int64_t whole[SA2_MAX_DIMS];
+    memcpy(whole, shape, (size_t)ndim * sizeof *shape);
     if (w->arena == NULL && w->sink == NULL)
         return tensor;
     if (w->sink != NULL && w->status != SA2_OK && w->status != SA2_ERR_FORMAT)
         return tensor; /* given up, or no room on the disk: what else is wrong can wait */
-    sa2_status st = sa2_tensor_map_expect(w->map, name, ndim, shape, &tensor, w->err);
+    bool shared = w->shard != NULL && sa2_shard_find(w->shard, name, &part);
+    if (shared) {
+        assert(shape[part.axis] == part.slice.n);
+        whole[part.axis] = part.slice.whole;
+    }
+    sa2_status st = sa2_tensor_map_expect(w->map, name, ndim, whole, &tensor, w->err);
     if (w->status == SA2_OK)
         w->status = st;
-    return tensor;
+    return shared ? sa2_shard_view(w->shard, name, tensor) : tensor;
 }
 
 enum { PIECE = 1024 }; /* elements that are converted at a time */
@@ -220,8 +228,10 @@ static sa2_matrix take_matrix(sa2_weights *w, const char *name, sa2_quant quant,
 {
     sa2_matrix matrix = {.dtype = sa2_quant_dtype(quant, w->dtype), .rows = rows, .cols = cols};
     *there = sa2_weights_native_matrix(w, name, quant, &matrix);
-    if (!*there)
+    if (!*there) {
         matrix.data = take_weight(w, sa2_matrix_bytes(w->stream, matrix.dtype, rows, cols));
+        *there = sa2_weights_native_cut(w, name, &matrix);
+    }
     return matrix;
 }
 

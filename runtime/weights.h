@@ -8,6 +8,8 @@
  * the stream's ops read is checked and used where it lies, as long as somebody keeps the file open. With a sink a
  * third pass over the same calls writes such a file; nothing is loaded then.
  *
+ * With a shard a part asks for the sizes that its rank has; which rows or columns they are is loader/shard.h's.
+ *
  * Vectors become f32. Matrices become `dtype`, those of linear layers what `quant` says. Names are printf formats of the checkpoint's names.
  */
 #ifndef SA2_RUNTIME_WEIGHTS_H
@@ -15,6 +17,7 @@
 
 #include "kernels/base/arena.h"
 #include "kernels/ops.h"
+#include "loader/shard.h"
 #include "loader/tensor_map.h"
 #include "runtime/quant.h"
 
@@ -27,6 +30,7 @@ typedef struct sa2_weights {
     sa2_dtype dtype;            /* of matrices and tables */
     sa2_quant quant;            /* of linear layers; a part sets it as it goes */
     sa2_quant_options decoder;  /* what the decoder sets it to */
+    const sa2_shard *shard;     /* what this rank takes of the decoder; NULL: everything */
     const char *prefix;         /* before every name; "" */
     size_t bytes;               /* the most that was taken at one time */
     size_t used;                /* taken now */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/layout.h"
+#include "runtime/weights_cut.h"
 
 static void note(sa2_weights *w, sa2_status st)
 {
@@ -45,6 +46,12 @@ static bool find_block(sa2_weights *w, const char *name, const char *layout,
     }
     if (block == NULL)
         return false;
+    if (sa2_weights_is_cut(w, block)) {
+        if (w->arena != NULL)
+            sa2_weights_cut_check(w, block);
+        return strcmp(block->layout, layout) == 0 && wanted->ndim == 2 &&
+               sa2_weights_cut_in_place(w, block, wanted, data);
+    }
     w->mapped += (size_t)block->bytes;
     if (w->arena == NULL) /* measuring: no room is needed for it */
         return true;
@@ -97,4 +104,14 @@ bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_quant quant
     const sa2_tensor wanted = sa2_tensor_2d(NULL, matrix->dtype, matrix->rows, matrix->cols);
     const sa2_layout *layout = sa2_stream_layout(w->stream, matrix->dtype);
     return find_block(w, name, layout != NULL ? layout->name : "none", &wanted, &matrix->data);
+}
+
+bool sa2_weights_native_cut(sa2_weights *w, const char *name, sa2_matrix *matrix)
+{
+    if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
+        return false;
+    const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
+    const sa2_layout *layout = sa2_stream_layout(w->stream, matrix->dtype);
+    return block != NULL && layout != NULL && strcmp(block->layout, layout->name) == 0 &&
+           sa2_weights_is_cut(w, block) && sa2_weights_cut_out(w, block, layout, matrix);
 }

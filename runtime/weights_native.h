@@ -13,4 +13,8 @@ bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x);
 bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_quant quant,
                                sa2_matrix *matrix);
 
+/* Cuts this rank's part of the block `name` into the matrix's data, bit for bit; false when there is no such block, or
+ * no such cut in the device's order, and the part is to be copied by rows. */
+bool sa2_weights_native_cut(sa2_weights *w, const char *name, sa2_matrix *matrix);
+
 #endif

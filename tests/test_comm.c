@@ -67,7 +67,7 @@ static void sum_until_it_fails(test_rank *r, void *context)
     const sa2_backend_options options = {.n_threads = 1};
     assert_int_equal(sa2_backend_open(&backend, &options, NULL), SA2_OK);
     assert_int_equal(sa2_stream_create(&s, backend, 0, NULL), SA2_OK);
-    assert_int_equal(sa2_comm_reserve(r->comm, 8, NULL), SA2_OK);
+    assert_int_equal(sa2_comm_reserve(r->comm, 8, 0, NULL), SA2_OK);
     for (int i = 0; err.message[0] == '\0' && r->comm != NULL; i++) {
         if (rank == d->rank && i == d->n && d->does == NULL)
             s->status = sa2_fail(&s->error, SA2_ERR_DEVICE, "a kernel of its own");
@@ -81,11 +81,11 @@ static void sum_until_it_fails(test_rank *r, void *context)
         d->ms[rank] = sa2_now_ms() - began;
     }
     keep(d->found[rank], sizeof d->found[rank], &err);
-    if (r->comm != NULL) { /* separated: nothing is tried again */
+    if (r->comm != NULL) { /* separated: nothing is tried again, and it is said why */
         char mine = 0, all[SA2_MAX_RANKS];
         assert_int_equal(sa2_comm_tell_all(r->comm, "news", &mine, all, 1, 0, &err),
                          SA2_ERR_DEVICE);
-        assert_non_null(strstr(err.message, "separated by an earlier failure"));
+        assert_non_null(strstr(err.message, d->found[rank]));
     }
     sa2_stream_destroy(s);
     sa2_backend_close(backend);
@@ -110,12 +110,9 @@ static void a_rank_that_fails_tells_the_others(void **state)
     }
 }
 
-/* As a process that is killed leaves its connections. */
 static void dies(test_rank *rank)
 {
-    for (int i = 0; i < sa2_comm_size(rank->comm); i++)
-        if (i != sa2_comm_rank(rank->comm))
-            shutdown(rank->fds[i], SHUT_RDWR);
+    test_rank_die(rank, sa2_comm_size(rank->comm));
 }
 
 static void a_rank_that_dies_is_named_at_once(void **state)
@@ -196,7 +193,7 @@ static void more_bytes_or_less_than_expected_are_refused(void **state)
     (void)state;
     char message[512] = "";
     test_ranks_run(2, 1000, say_too_much, message);
-    assert_non_null(strstr(message, "at most 8 bytes expected"));
+    assert_non_null(strstr(message, "at most 8 bytes of rank 0 expected"));
     test_ranks_run(2, 1000, say_too_little, message);
     assert_non_null(strstr(message, "sizes: 8 bytes of rank 0 expected, 4 found"));
 }

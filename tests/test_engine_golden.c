@@ -1,4 +1,5 @@
-/* The whole engine against the reference, in f32: several prompts at once, beam search, recordings to tokens. */
+/* The whole engine against the reference, in f32, on one rank, two and four: several prompts at once, beam search,
+ * recordings to tokens. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include "runtime/serving/engine_internal.h"
 #include "tests/support/answers.h"
 #include "tests/support/golden.h"
+#include "tests/support/rank_team.h"
 #include "tests/support/small_model.h"
 #include "tests/support/test_files.h"
 #include "tokenizer/chat_json.h"
@@ -21,28 +23,65 @@
 typedef struct world {
     test_model model;
     sa2_engine *engine;
+    test_team team; /* of one: there is no comm */
 } world;
 
-static int open_world(void **state)
+static const sa2_engine_options options = {.f32 = true,
+                                           .max_num_batched_tokens = 96,
+                                           .max_num_seqs = 8,
+                                           .block_size = 32,
+                                           .template = SA2_TEMPLATE_HF};
+
+/* A rank other than 0. */
+static void follow(test_rank *rank, void *context)
+{
+    test_model model;
+    sa2_error err = {0};
+    sa2_engine_options own = options;
+    (void)context;
+    own.comm = rank->comm;
+    test_model_open_tiny_rank(&model, 1, sa2_comm_rank(rank->comm), sa2_comm_size(rank->comm));
+    if (sa2_engine_follow_model(&model.model, &own, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    test_model_close(&model);
+}
+
+static int open_world(void **state, int n_ranks)
 {
     world *w = calloc(1, sizeof *w);
     sa2_error err = {0};
-    test_model_open_tiny(&w->model, 2);
-    sa2_engine_options options = {.f32 = true,
-                                  .max_num_batched_tokens = 96,
-                                  .max_num_seqs = 8,
-                                  .block_size = 32,
-                                  .template = SA2_TEMPLATE_HF};
-    if (sa2_engine_create_from_model(&w->engine, &w->model.model, NULL, &options, &err) != SA2_OK)
+    sa2_engine_options own = options;
+    if (n_ranks > 1) {
+        test_team_start(&w->team, n_ranks, 0, follow, NULL);
+        own.comm = w->team.ranks[0].comm;
+    }
+    test_model_open_tiny_rank(&w->model, n_ranks > 1 ? 1 : 2, 0, n_ranks);
+    if (sa2_engine_create_from_model(&w->engine, &w->model.model, NULL, &own, &err) != SA2_OK)
         fail_msg("%s", err.message);
     *state = w;
     return 0;
+}
+
+static int open_one(void **state)
+{
+    return open_world(state, 1);
+}
+
+static int open_two(void **state)
+{
+    return open_world(state, 2);
+}
+
+static int open_four(void **state)
+{
+    return open_world(state, 4);
 }
 
 static int close_world(void **state)
 {
     world *w = *state;
     sa2_engine_destroy(w->engine);
+    test_team_join(&w->team);
     test_model_close(&w->model);
     free(w);
     return 0;
@@ -200,5 +239,7 @@ int main(void)
         cmocka_unit_test(beams_find_what_the_reference_finds),
         cmocka_unit_test(recordings_are_answered_as_the_reference_does),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests_name("one rank", tests, open_one, close_world) |
+           cmocka_run_group_tests_name("two ranks", tests, open_two, close_world) |
+           cmocka_run_group_tests_name("four ranks", tests, open_four, close_world);
 }

@@ -123,6 +123,100 @@ static void rows_in_8_bits_come_back_within_half_a_step(void **state)
         }
 }
 
+/* ---- cuts ---- */
+
+static void expect_cut(const sa2_layout *layout, const sa2_matrix *from, const sa2_matrix *to,
+                       const sa2_cut *cut)
+{
+    size_t width = sa2_dtype_bytes(layout->row_dtype);
+    char *want = malloc((size_t)from->cols * width), *found = malloc((size_t)to->cols * width);
+    for (int64_t row = 0; row < cut->n; row++) {
+        layout->read_row(want, from, cut->half, cut->row + row);
+        layout->read_row(found, to, cut->half, cut->to_row + row);
+        assert_memory_equal(found, want + (size_t)cut->col * width, (size_t)to->cols * width);
+    }
+    free(want);
+    free(found);
+}
+
+/* Bit for bit what a matrix of those rows and columns has, where that was written by itself. */
+static void a_cut_is_the_matrix_of_its_rows_and_columns(void **state)
+{
+    test_env *env = *state;
+    static const sa2_dtype all[] = {SA2_F32, SA2_BF16, SA2_I8};
+    static const struct {
+        int64_t cols;
+        sa2_cut cut;
+    } cases[] = {
+        {96, {.row = 32, .n = 64}},              /* whole blocks of rows */
+        {96, {.row = 5, .n = 40, .to_row = 18}}, /* any rows, not the first of the new one */
+        {32, {.row = 0, .n = 97, .col = 64}},    /* columns */
+        {36, {.row = 16, .n = 20, .col = 8}},    /* both */
+        {33, {.row = 64, .n = 33, .col = 64}},   /* to the end */
+        {64, {.half = SA2_MATRIX_GATE, .row = 32, .n = 16}}, /* of gate and up */
+        {64, {.half = SA2_MATRIX_UP, .row = 3, .n = 20, .col = 32}},
+    };
+    for (int b = 0; b < env->n_streams; b++)
+        for (size_t d = 0; d < sizeof all / sizeof all[0]; d++)
+            for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+                sa2_stream *s = env->streams[b];
+                const sa2_layout *layout = sa2_stream_layout(s, all[d]);
+                const sa2_cut *cut = &cases[i].cut;
+                bool halves = cut->half != SA2_MATRIX_ALL;
+                if (layout == NULL || layout->cut == NULL)
+                    continue;
+                int64_t rows = halves ? 52 : 97, to_rows = cut->to_row + cut->n;
+                sa2_tensor src = test_random(env, SA2_F32, rows, 97);
+                sa2_tensor up = test_random(env, SA2_F32, rows, 97);
+                sa2_matrix from = test_matrix(env, s, all[d], halves ? 2 * rows : rows, 97);
+                sa2_matrix to =
+                    test_matrix(env, s, all[d], halves ? 2 * to_rows : to_rows, cases[i].cols);
+                halves ? sa2_matrix_write_swiglu(s, &from, src, up)
+                       : sa2_matrix_write(s, &from, 0, src);
+                assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+                assert_true(layout->cut(&to, &from, cut));
+                expect_cut(layout, &from, &to, cut);
+                test_reset(env);
+            }
+}
+
+static void a_cut_through_a_word_is_refused(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < env->n_streams; b++) {
+        const sa2_layout *layout = sa2_stream_layout(env->streams[b], SA2_BF16);
+        sa2_matrix from = test_matrix(env, env->streams[b], SA2_BF16, 32, 64);
+        sa2_matrix to = test_matrix(env, env->streams[b], SA2_BF16, 32, 31);
+        if (layout->cut != NULL) {
+            assert_false(layout->cut(&to, &from, &(sa2_cut){.n = 32, .col = 1}));
+            assert_false(layout->cut(&to, &from, &(sa2_cut){.n = 32, .col = 2}));
+        }
+        test_reset(env);
+    }
+}
+
+static void rows_that_lie_together_are_a_matrix_of_their_own(void **state)
+{
+    test_env *env = *state;
+    for (int b = 0; b < env->n_streams; b++)
+        for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+            sa2_stream *s = env->streams[b];
+            const sa2_layout *layout = sa2_stream_layout(s, dtypes[d]);
+            sa2_tensor src = test_random(env, dtypes[d], 200, 65);
+            sa2_matrix whole = test_matrix(env, s, dtypes[d], 200, 65);
+            sa2_matrix_write(s, &whole, 0, src);
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            int64_t first = 2 * layout->rows_together;
+            sa2_matrix part = {.data = (char *)whole.data + layout->bytes(first, 65),
+                               .dtype = dtypes[d],
+                               .rows = 200 - first,
+                               .cols = 65};
+            if (first > 0)
+                expect_cut(layout, &whole, &part, &(sa2_cut){.row = first, .n = 200 - first});
+            test_reset(env);
+        }
+}
+
 static void a_device_without_such_matrices_refuses_them(void **state)
 {
     test_env *env = *state;
@@ -176,6 +270,9 @@ int main(void)
         cmocka_unit_test(gate_and_up_come_back_apart),
         cmocka_unit_test(rows_in_8_bits_come_back_within_half_a_step),
         cmocka_unit_test(a_device_without_such_matrices_refuses_them),
+        cmocka_unit_test(a_cut_is_the_matrix_of_its_rows_and_columns),
+        cmocka_unit_test(a_cut_through_a_word_is_refused),
+        cmocka_unit_test(rows_that_lie_together_are_a_matrix_of_their_own),
         cmocka_unit_test(a_layout_is_found_by_its_name),
     };
     return cmocka_run_group_tests(tests, open_env, close_env);

@@ -389,7 +389,7 @@ static int open_and_run(session *s, int argc, char **argv)
         if (st != SA2_OK)
             exit_code = sa2_report_failure(s->usage.name, st, &err);
     }
-    sa2_engine_destroy(s->engine);
+    sa2_engine_flags_close(&s->engine_flags, s->engine);
     return exit_code;
 }
 

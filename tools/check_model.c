@@ -67,7 +67,7 @@ sa2_status sa2_check_decoder_open(sa2_check_decoder *d, const sa2_check_run *run
     size_t step = rows * (vocab + 3 * hidden + 8) * sizeof(float) + 16 * SA2_ARENA_ALIGN;
     st = sa2_check_device_reserve(&d->device,
                                   (size_t)c->layers * sa2_arena_round(layer) + step +
-                                      sa2_decoder_work_bytes(c, d->dtype, max_rows, max_rows),
+                                      sa2_decoder_work_bytes(c, true, d->dtype, max_rows, max_rows),
                                   err);
     for (int i = 0; st == SA2_OK && i < c->layers; i++) {
         d->kv[i] = view;

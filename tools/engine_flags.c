@@ -16,7 +16,7 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
         {"device", 0, SA2_OPTION_TEXT, &o->device, "NAME", "auto or cpu"},
         {"isa", 0, SA2_OPTION_TEXT, &o->isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"threads", 't', SA2_OPTION_INT, &o->n_threads, "N",
-         "threads of the CPU backend (all processors)"},
+         "threads of the CPU backend (all processors; this rank's share)"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},
         SA2_QUANT_OPTIONS(&f->quant),
         {"max-model-len", 0, SA2_OPTION_INT, &o->max_model_len, "N",
@@ -34,6 +34,7 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
         {"template", 0, SA2_OPTION_TEXT, &f->template, "NAME", "prompt: default, hf or fork"},
         {"literal-user-text", 0, SA2_OPTION_FLAG, &o->literal_user_text, NULL,
          "control tokens written by a user are plain text"},
+        SA2_RANK_OPTION(&f->ranks),
         {"verbose", 'v', SA2_OPTION_FLAG, &f->verbose, NULL, "print the memory plan"},
         {0},
     };
@@ -74,6 +75,26 @@ static int choose(const sa2_usage_text *usage, const char *option, const char *t
     return -1;
 }
 
+/* Rank 0 gets the engine, the others come back when it is gone. */
+static sa2_engine *open_as_rank(sa2_engine_flags *f, const sa2_usage_text *usage, int *exit_code)
+{
+    sa2_engine *engine = NULL;
+    sa2_error err = {0};
+    if (!sa2_rank_flags_open(&f->ranks, &f->options.n_threads, usage, exit_code))
+        return NULL;
+    f->options.comm = f->ranks.comm;
+    bool first = sa2_comm_rank(f->ranks.comm) == 0;
+    f->progress.quiet = f->progress.quiet || !first;
+    if (!first)
+        f->options.log = NULL;
+    sa2_status st = first ? sa2_engine_create(&engine, f->model, &f->options, &err)
+                          : sa2_engine_follow(f->model, &f->options, &err);
+    *exit_code = st == SA2_OK ? EX_OK : sa2_report_failure(usage->name, st, &err);
+    if (engine == NULL)
+        sa2_rank_flags_close(&f->ranks);
+    return engine;
+}
+
 sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usage, int *exit_code)
 {
     *exit_code = EX_USAGE;
@@ -95,11 +116,13 @@ sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usa
     f->options.progress = show_progress;
     f->options.context = f;
 
-    sa2_engine *engine = NULL;
-    sa2_error err = {0};
-    sa2_status st = sa2_engine_create(&engine, f->model, &f->options, &err);
-    *exit_code = st == SA2_OK ? EX_OK : sa2_report_failure(usage->name, st, &err);
-    return engine;
+    return open_as_rank(f, usage, exit_code);
+}
+
+void sa2_engine_flags_close(sa2_engine_flags *f, sa2_engine *engine)
+{
+    sa2_engine_destroy(engine);
+    sa2_rank_flags_close(&f->ranks);
 }
 
 /* ---- sampling ---- */

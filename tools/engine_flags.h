@@ -6,9 +6,10 @@
 #include "runtime/engine.h"
 #include "tools/options.h"
 #include "tools/quant_flags.h"
+#include "tools/rank_flags.h"
 #include "tools/terminal.h"
 
-enum { SA2_ENGINE_FLAGS_MAX = 22, SA2_SAMPLING_FLAGS_MAX = 28 };
+enum { SA2_ENGINE_FLAGS_MAX = 23, SA2_SAMPLING_FLAGS_MAX = 28 };
 
 /* ---- the engine ---- */
 
@@ -17,6 +18,7 @@ typedef struct sa2_engine_flags {
     sa2_engine_options options;
     const char *dtype, *audio_rule, *template;
     sa2_quant_flags quant;
+    sa2_rank_flags ranks;
     bool verbose;
     sa2_progress progress;
     sa2_option table[SA2_ENGINE_FLAGS_MAX]; /* for an option group */
@@ -25,10 +27,14 @@ typedef struct sa2_engine_flags {
 /* Sets defaults and fills the table, which points into *flags. */
 void sa2_engine_flags_init(sa2_engine_flags *flags);
 
-/* After reading: checks the values and opens the engine, with the plan on stderr when verbose. On failure explains and
- * sets *exit_code. */
+/* After reading: checks the values and opens the engine, with the plan on stderr when verbose. NULL: there is nothing to do
+ * but to exit with *exit_code, after a failure that is explained, or because this is a rank other than 0 and rank 0 has
+ * ended. */
 sa2_engine *sa2_engine_flags_open(sa2_engine_flags *flags, const sa2_usage_text *usage,
                                   int *exit_code);
+
+/* Destroys it, and lets the other ranks go. */
+void sa2_engine_flags_close(sa2_engine_flags *flags, sa2_engine *engine);
 
 /* ---- sampling ---- */
 

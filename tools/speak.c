@@ -151,7 +151,7 @@ static int run(reading *r, int argc, char **argv)
             exit_code = sa2_report_failure(r->usage.name, st, &err);
         free(text);
     }
-    sa2_engine_destroy(r->engine);
+    sa2_engine_flags_close(&r->engine_flags, r->engine);
     return exit_code;
 }
 

@@ -76,7 +76,8 @@ int sa2_speech_flags_prepare(sa2_speech_flags *f, const sa2_usage_text *usage,
     if (strcmp(f->dtype, "f32") != 0 && strcmp(f->dtype, "bf16") != 0)
         return sa2_options_refuse(usage, "--speech-dtype: f32 or bf16 expected, \"%s\" found",
                                   f->dtype);
-    int exit_code = read_voice(f, usage, engine);
+    bool speaks = sa2_rank_flags_rank() == 0; /* other ranks know text alone */
+    int exit_code = speaks ? read_voice(f, usage, engine) : EX_OK;
     if (exit_code != EX_OK)
         return exit_code;
     enum { TOKENS_A_SECOND = 25 };

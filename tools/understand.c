@@ -257,7 +257,7 @@ static int run_command(run *r, const sa2_option *own, int argc, char **argv,
     r->engine = sa2_engine_flags_open(&r->engine_flags, &r->usage, &exit_code);
     if (r->engine != NULL)
         exit_code = sa2_exit_code(run_jobs(r));
-    sa2_engine_destroy(r->engine);
+    sa2_engine_flags_close(&r->engine_flags, r->engine);
     for (int i = r->printing; i < r->n_jobs; i++)
         close_job(&r->jobs[i]);
     free(r->jobs);

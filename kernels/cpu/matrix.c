@@ -191,9 +191,13 @@ const sa2_layout sa2_cpu_layout_f32 = {.name = "cpu-f32-16-1",
                                        .dtype = SA2_F32,
                                        .row_dtype = SA2_F32,
                                        .bytes = bytes_f32,
-                                       .read_row = read_row_f32};
+                                       .read_row = read_row_f32,
+                                       .cut = sa2_cpu_matrix_cut,
+                                       .rows_together = 2 * SA2_BLOCK};
 const sa2_layout sa2_cpu_layout_bf16 = {.name = "cpu-bf16-16x2-1",
                                         .dtype = SA2_BF16,
                                         .row_dtype = SA2_BF16,
                                         .bytes = bytes_bf16,
-                                        .read_row = read_row_bf16};
+                                        .read_row = read_row_bf16,
+                                        .cut = sa2_cpu_matrix_cut,
+                                        .rows_together = 2 * SA2_BLOCK};

@@ -18,6 +18,9 @@ enum {
 
 extern const sa2_layout sa2_cpu_layout_f32, sa2_cpu_layout_bf16;
 
+/* `cut` of all orders. */
+bool sa2_cpu_matrix_cut(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *cut);
+
 /* Blocks of a matrix with that many rows. */
 static inline int64_t sa2_matrix_blocks(int64_t rows)
 {

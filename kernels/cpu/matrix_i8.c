@@ -118,4 +118,5 @@ const sa2_layout sa2_cpu_layout_i8 = {.name = "cpu-i8-16x4-1",
                                       .dtype = SA2_I8,
                                       .row_dtype = SA2_F32,
                                       .bytes = sa2_matrix_i8_bytes,
-                                      .read_row = read_row};
+                                      .read_row = read_row,
+                                      .cut = sa2_cpu_matrix_cut};

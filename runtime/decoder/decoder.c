@@ -25,11 +25,14 @@ static void load_layer(sa2_decoder_layer *layer, const sa2_decoder_config *c, in
         *layer = l;
 }
 
-void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *c, sa2_weights *w)
+void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *config, sa2_weights *w)
 {
-    sa2_decoder d = {.config = *c};
+    const sa2_shard alone = {0}, *shard = w->shard != NULL ? w->shard : &alone;
+    sa2_decoder d = {.config = sa2_shard_config(shard, config)};
+    const sa2_decoder_config *c = &d.config;
     d.layers = sa2_weights_host(w, (size_t)c->layers * sizeof *d.layers);
-    d.embedding = sa2_weights_table(w, c->vocab, c->hidden, "model.embed_tokens.weight");
+    if (shard->rank == 0)
+        d.embedding = sa2_weights_table(w, c->vocab, c->hidden, "model.embed_tokens.weight");
     sa2_weights_release(w);
     for (int i = 0; i < c->layers; i++) {
         bool rounded = w->decoder.only_layer == 0 || w->decoder.only_layer == i + 1;
@@ -39,7 +42,7 @@ void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *c, sa2_wei
     }
     d.norm = sa2_weights_vector(w, c->hidden, "model.norm.weight");
     w->quant = w->decoder.head;
-    d.head = sa2_weights_matrix(w, c->vocab, c->hidden, "lm_head.weight");
+    d.head = sa2_weights_matrix(w, sa2_shard_vocab(shard, config), c->hidden, "lm_head.weight");
     w->quant = SA2_QUANT_NONE;
     sa2_weights_release(w);
     *decoder = d;
@@ -48,21 +51,24 @@ void sa2_decoder_load(sa2_decoder *decoder, const sa2_decoder_config *c, sa2_wei
 /* ---- forward ---- */
 
 typedef struct activations {
-    sa2_tensor x;         /* [rows, hidden] f32: the residual stream */
-    sa2_tensor normed;    /* [rows, hidden] */
-    sa2_tensor qkv;       /* [rows, (heads + 2 kv_heads) head_dim] */
-    sa2_tensor attn;      /* [rows, heads head_dim] */
-    sa2_tensor hidden;    /* [rows, ffn] */
-    sa2_tensor last;      /* [m, hidden] f32: the rows that go on to logits */
+    sa2_tensor x;      /* [rows, hidden] f32: the residual stream */
+    sa2_tensor part;   /* [rows, hidden] f32: what this rank adds to it; absent when it is alone */
+    sa2_tensor normed; /* [rows, hidden] */
+    sa2_tensor qkv;    /* [rows, (heads + 2 kv_heads) head_dim] */
+    sa2_tensor attn;   /* [rows, heads head_dim] */
+    sa2_tensor hidden; /* [rows, ffn] */
+    sa2_tensor last;   /* [m, hidden] f32: the rows that go on to logits */
     sa2_tensor last_attn; /* [m, heads head_dim] */
 } activations;
 
-static activations take_activations(sa2_work *work, const sa2_decoder_config *c, sa2_dtype dtype,
-                                    int64_t rows, int64_t logits)
+static activations take_activations(sa2_work *work, const sa2_decoder_config *c, bool alone,
+                                    sa2_dtype dtype, int64_t rows, int64_t logits)
 {
     int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    sa2_tensor none = {0};
     return (activations){
         .x = sa2_work_take(work, SA2_F32, rows, c->hidden),
+        .part = alone ? none : sa2_work_take(work, SA2_F32, rows, c->hidden),
         .normed = sa2_work_take(work, dtype, rows, c->hidden),
         .qkv = sa2_work_take(work, dtype, rows, q + 2 * kv),
         .attn = sa2_work_take(work, dtype, rows, q),
@@ -72,21 +78,23 @@ static activations take_activations(sa2_work *work, const sa2_decoder_config *c,
     };
 }
 
-size_t sa2_decoder_work_bytes(const sa2_decoder_config *config, sa2_dtype dtype, int64_t rows,
-                              int64_t logits)
+size_t sa2_decoder_work_bytes(const sa2_decoder_config *config, bool alone, sa2_dtype dtype,
+                              int64_t rows, int64_t logits)
 {
     sa2_work work = {0};
-    take_activations(&work, config, dtype, rows, logits);
+    take_activations(&work, config, alone, dtype, rows, logits);
     return work.bytes;
 }
 
-/* x = embeddings, with rows of sound where the prompt has sound. */
+/* x = embeddings, with rows of sound where the prompt has sound; rank 0's are everybody's. */
 static void run_embedding(sa2_stream *s, const sa2_decoder *d, sa2_tensor x,
                           const sa2_decoder_batch *batch)
 {
-    sa2_embedding(s, x, d->embedding, batch->ids);
-    if (batch->audio_rows.data != NULL)
+    if (sa2_comm_rank(batch->comm) == 0)
+        sa2_embedding(s, x, d->embedding, batch->ids);
+    if (sa2_comm_rank(batch->comm) == 0 && batch->audio_rows.data != NULL)
         sa2_scatter_rows(s, x, batch->audio_rows, batch->audio_places);
+    sa2_comm_copy(batch->comm, s, x, (sa2_comm_place){"the embedding", -1});
 }
 
 void sa2_decoder_attention(sa2_stream *s, const sa2_decoder *d, int i, sa2_tensor attn,
@@ -107,16 +115,31 @@ void sa2_decoder_attention(sa2_stream *s, const sa2_decoder *d, int i, sa2_tenso
                         1.0f / sqrtf((float)c->head_dim));
 }
 
+/* x += y w^T, of all ranks' y and w together. */
+static void add_product(sa2_stream *s, sa2_comm *comm, sa2_tensor x, sa2_tensor y,
+                        const sa2_matrix *w, const activations *a, sa2_comm_place place)
+{
+    if (comm == NULL) {
+        sa2_linear(s, (sa2_linear_args){.y = x, .x = y, .w = w, .accumulate = true});
+        return;
+    }
+    sa2_tensor part = sa2_tensor_rows(a->part, 0, x.shape[0]);
+    sa2_linear(s, (sa2_linear_args){.y = part, .x = y, .w = w});
+    sa2_comm_sum(comm, s, x, part, place);
+}
+
 /* x += out(attn), then x += down(silu(gate) * up). */
-static void run_rest(sa2_stream *s, const sa2_decoder *d, const sa2_decoder_layer *l, sa2_tensor x,
+static void run_rest(sa2_stream *s, const sa2_decoder *d, int i, sa2_comm *comm, sa2_tensor x,
                      sa2_tensor attn, const activations *a)
 {
+    const sa2_decoder_layer *l = &d->layers[i];
     sa2_tensor normed = sa2_tensor_rows(a->normed, 0, x.shape[0]);
     sa2_tensor hidden = sa2_tensor_rows(a->hidden, 0, x.shape[0]);
-    sa2_linear(s, (sa2_linear_args){.y = x, .x = attn, .w = &l->out, .accumulate = true});
+    add_product(s, comm, x, attn, &l->out, a, (sa2_comm_place){"the sum behind the attention", i});
     sa2_rms_norm(s, normed, x, l->mlp_norm, d->config.rms_norm_eps);
     sa2_linear(s, (sa2_linear_args){.y = hidden, .x = normed, .w = &l->gate_up, .swiglu = true});
-    sa2_linear(s, (sa2_linear_args){.y = x, .x = hidden, .w = &l->down, .accumulate = true});
+    add_product(s, comm, x, hidden, &l->down, a,
+                (sa2_comm_place){"the sum behind the feed-forward", i});
 }
 
 sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dtype,
@@ -124,10 +147,10 @@ sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dt
                                const sa2_decoder_batch *batch, sa2_error *err)
 {
     const sa2_decoder_config *c = &d->config;
-    int64_t rows = batch->ids.shape[0], m = batch->logits_rows.shape[0];
+    int64_t rows = batch->positions.shape[0], m = batch->logits_rows.shape[0];
     size_t mark = sa2_arena_mark(arena);
     sa2_work work = {.arena = arena};
-    activations a = take_activations(&work, c, dtype, rows, m);
+    activations a = take_activations(&work, c, batch->comm == NULL, dtype, rows, m);
     if (work.full) {
         sa2_arena_rewind(arena, mark);
         return sa2_fail(err, SA2_ERR_NOMEM, "decoder: %zu bytes of work memory needed, %zu left",
@@ -139,12 +162,12 @@ sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dt
         sa2_decoder_attention(s, d, i, a.attn, a.normed, batch->positions, &batch->kv[i],
                               &batch->where, a.qkv);
         if (i < c->layers - 1)
-            run_rest(s, d, &d->layers[i], a.x, a.attn, &a);
+            run_rest(s, d, i, batch->comm, a.x, a.attn, &a);
     }
     if (m > 0) { /* after the last attention only the rows that are asked for go on */
         sa2_embedding(s, a.last, a.x, batch->logits_rows);
         sa2_embedding(s, a.last_attn, a.attn, batch->logits_rows);
-        run_rest(s, d, &d->layers[c->layers - 1], a.last, a.last_attn, &a);
+        run_rest(s, d, c->layers - 1, batch->comm, a.last, a.last_attn, &a);
         sa2_tensor normed = sa2_tensor_rows(a.normed, 0, m);
         sa2_rms_norm(s, normed, a.last, d->norm, c->rms_norm_eps);
         if (hidden.data != NULL)

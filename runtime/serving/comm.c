@@ -4,21 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/arena.h"
 #include "kernels/stream.h"
 
 enum {
-    MAX_TAG = 16384,         /* of those that every MPI has */
     DIRECT_BYTES = 32 << 10, /* up to here every rank sums everything: one turn instead of two */
     LEAVING_MS = 2000,       /* that ranks wait for each other at the end */
+    IDLE_FACTOR = 10,        /* how much longer they wait for what rank 0 does next */
 };
 
 struct sa2_comm {
     sa2_link link;
     int64_t timeout_ms;
-    int number;  /* of the next exchange: its tag */
-    bool failed; /* the ranks are no longer in step */
-    float *room; /* [size + 2, elements]: x, part, and the parts of all */
-    int64_t elements;
+    bool one_machine;
+    bool failed;       /* the ranks are no longer in step */
+    sa2_error failure; /* why */
+    sa2_arena memory;
+    float *room; /* all of it: [size + 2, summed], x, part, and the parts of all; or [joined] */
+    int64_t summed;
     sa2_message with[SA2_MAX_RANKS];
 };
 
@@ -33,6 +36,7 @@ sa2_status sa2_comm_create(sa2_comm **comm, const sa2_link *link, int64_t timeou
         return sa2_fail(err, SA2_ERR_NOMEM, "ranks: no memory");
     }
     c->link = *link;
+    c->one_machine = true;
     c->timeout_ms = timeout_ms > 0 ? timeout_ms : SA2_RANK_TIMEOUT_MS;
     *comm = c;
     return SA2_OK;
@@ -45,8 +49,12 @@ sa2_status sa2_comm_open(sa2_comm **comm, const sa2_launch *launch, int64_t time
     int64_t patience = timeout_ms > 0 ? timeout_ms : SA2_RANK_TIMEOUT_MS;
     sa2_status st = launch->mpi ? sa2_link_open_mpi(&link, launch, err)
                                 : sa2_link_open_sockets(&link, launch, patience, err);
-    return st == SA2_OK ? sa2_comm_create(comm, &link, timeout_ms, err)
-                        : sa2_wrap(err, st, "rank %d of %d", launch->rank, launch->size);
+    if (st == SA2_OK)
+        st = sa2_comm_create(comm, &link, timeout_ms, err);
+    if (st != SA2_OK)
+        return sa2_wrap(err, st, "rank %d of %d", launch->rank, launch->size);
+    (*comm)->one_machine = launch->local_size == launch->size;
+    return SA2_OK;
 }
 
 void sa2_comm_close(sa2_comm *c)
@@ -57,7 +65,7 @@ void sa2_comm_close(sa2_comm *c)
     bool orderly =
         !c->failed && sa2_comm_tell_all(c, "the end", &mine, all, 1, LEAVING_MS, NULL) == SA2_OK;
     c->link.close(c->link.state, orderly);
-    free(c->room);
+    sa2_arena_destroy(&c->memory);
     free(c);
 }
 
@@ -76,17 +84,35 @@ const char *sa2_comm_name(const sa2_comm *c)
     return c != NULL ? c->link.name : "one rank";
 }
 
-sa2_status sa2_comm_reserve(sa2_comm *c, int64_t elements, sa2_error *err)
+bool sa2_comm_one_machine(const sa2_comm *c)
 {
-    if (c == NULL || elements <= c->elements)
+    return c == NULL || c->one_machine;
+}
+
+int64_t sa2_comm_timeout_ms(const sa2_comm *c)
+{
+    return c != NULL ? c->timeout_ms : 0;
+}
+
+size_t sa2_comm_bytes(int size, int64_t summed, int64_t joined)
+{
+    int64_t parts = (size + 2) * summed;
+    return sa2_arena_round((size_t)(parts > joined ? parts : joined) * sizeof(float));
+}
+
+sa2_status sa2_comm_reserve(sa2_comm *c, int64_t summed, int64_t joined, sa2_error *err)
+{
+    if (c == NULL)
         return SA2_OK;
-    size_t bytes = (size_t)(c->link.size + 2) * (size_t)elements * sizeof(float);
-    float *room = realloc(c->room, bytes);
-    if (room == NULL)
-        return sa2_fail(err, SA2_ERR_NOMEM, "ranks: no memory for %zu bytes of messages", bytes);
-    memset(room, 0, bytes); /* the pages are there before the first step */
-    c->room = room;
-    c->elements = elements;
+    size_t bytes = sa2_comm_bytes(c->link.size, summed, joined);
+    sa2_arena_destroy(&c->memory);
+    c->memory = (sa2_arena){0};
+    sa2_status st = sa2_arena_create(&c->memory, bytes, err);
+    if (st != SA2_OK)
+        return sa2_wrap(err, st, "messages between ranks");
+    sa2_arena_commit(&c->memory); /* the pages are there before the first step */
+    c->room = sa2_arena_take(&c->memory, bytes);
+    c->summed = summed;
     return SA2_OK;
 }
 
@@ -126,6 +152,20 @@ static sa2_status judge_messages(const sa2_comm *c, bool exact, sa2_error *err)
     return SA2_OK;
 }
 
+void sa2_comm_give_up(sa2_comm *c, const sa2_error *why)
+{
+    if (c == NULL || c->failed)
+        return;
+    clear_messages(c);
+    for (int i = 0; i < c->link.size; i++)
+        c->with[i].send = "";
+    sa2_error unheard; /* who is gone too need not be told */
+    c->link.exchange(c->link.state, c->with, LEAVING_MS, &unheard);
+    sa2_fail(&c->failure, SA2_ERR_DEVICE, "rank %d of %d: %s", c->link.rank, c->link.size,
+             why->message);
+    c->failed = true;
+}
+
 /* An exchange that is called `place` in messages. */
 static sa2_status run(sa2_comm *c, sa2_comm_place place, bool exact, int64_t timeout_ms,
                       sa2_error *err)
@@ -133,18 +173,17 @@ static sa2_status run(sa2_comm *c, sa2_comm_place place, bool exact, int64_t tim
     char layer[32] = "";
     if (place.layer >= 0)
         snprintf(layer, sizeof layer, " of layer %d", place.layer);
-    sa2_status st = SA2_OK;
     if (c->failed)
-        st = sa2_fail(err, SA2_ERR_DEVICE, "the ranks were separated by an earlier failure");
+        return sa2_fail(err, SA2_ERR_DEVICE, "%s", c->failure.message);
+    sa2_error *why = &c->failure;
+    sa2_status st = c->link.exchange(c->link.state, c->with, timeout_ms, why);
     if (st == SA2_OK)
-        st = c->link.exchange(c->link.state, c->number, c->with, timeout_ms, err);
-    if (st == SA2_OK)
-        st = judge_messages(c, exact, err);
-    c->number = (c->number + 1) % MAX_TAG;
+        st = judge_messages(c, exact, why);
     if (st == SA2_OK)
         return st;
     c->failed = true;
-    return sa2_wrap(err, st, "rank %d of %d: %s%s", c->link.rank, c->link.size, place.what, layer);
+    sa2_wrap(why, st, "rank %d of %d: %s%s", c->link.rank, c->link.size, place.what, layer);
+    return sa2_fail(err, st, "%s", why->message);
 }
 
 sa2_status sa2_comm_share(sa2_comm *c, const char *what, void *data, size_t room, size_t *n,
@@ -158,7 +197,7 @@ sa2_status sa2_comm_share(sa2_comm *c, const char *what, void *data, size_t room
     if (c->link.rank > 0)
         c->with[0] = (sa2_message){.receive = data, .room = room};
     sa2_status st = run(c, (sa2_comm_place){what, -1}, false,
-                        idle && c->link.rank > 0 ? -1 : c->timeout_ms, err);
+                        c->timeout_ms * (idle && c->link.rank > 0 ? IDLE_FACTOR : 1), err);
     if (st == SA2_OK && c->link.rank > 0)
         *n = c->with[0].n_received;
     return st;
@@ -187,22 +226,13 @@ static void fail_stream(sa2_stream *s, sa2_status st, const sa2_error *err)
     s->error = *err;
 }
 
-/* Tells whoever expects something in this call that nothing comes, and that the ranks are separated. */
-static void give_up(sa2_comm *c, sa2_comm_place place)
-{
-    for (int i = 0; i < c->link.size; i++)
-        c->with[i].n_send = 0;
-    run(c, place, false, c->timeout_ms, NULL);
-    c->failed = true;
-}
-
 /* One exchange of a stream's call, once its ops have run. False: the stream has failed, and the others know. */
 static bool go(sa2_comm *c, sa2_stream *s, sa2_comm_place place)
 {
     sa2_error err = {0};
     sa2_status st = sa2_stream_finish(s, &err);
     if (st != SA2_OK)
-        give_up(c, place);
+        sa2_comm_give_up(c, &err);
     else
         st = run(c, place, true, c->timeout_ms, &err);
     if (st != SA2_OK)
@@ -214,7 +244,7 @@ static bool go(sa2_comm *c, sa2_stream *s, sa2_comm_place place)
 static sa2_slice share_of(int64_t n, int rank, int size)
 {
     int64_t first = n * rank / size;
-    return (sa2_slice){first, n * (rank + 1) / size - first};
+    return (sa2_slice){first, n * (rank + 1) / size - first, n};
 }
 
 /* x[i] += the parts of all ranks in their order. parts [size]. */
@@ -234,7 +264,7 @@ static bool sum_by_shares(sa2_comm *c, sa2_stream *s, float *x, float *part, int
     const float *parts[SA2_MAX_RANKS];
     for (int i = 0; i < size; i++) {
         sa2_slice theirs = share_of(n, i, size);
-        float *room = c->room + (2 + i) * c->elements;
+        float *room = c->room + (2 + i) * c->summed;
         parts[i] = i == rank ? part + own.first : room;
         c->with[i] = (sa2_message){.send = part + theirs.first,
                                    .n_send = (size_t)theirs.n * sizeof(float),
@@ -261,7 +291,7 @@ static bool sum_by_all(sa2_comm *c, sa2_stream *s, float *x, float *part, int64_
     const float *parts[SA2_MAX_RANKS];
     size_t bytes = (size_t)n * sizeof(float);
     for (int i = 0; i < c->link.size; i++) {
-        float *room = c->room + (2 + i) * c->elements;
+        float *room = c->room + (2 + i) * c->summed;
         parts[i] = i == c->link.rank ? part : room;
         c->with[i] = (sa2_message){.send = part, .n_send = bytes, .receive = room, .room = bytes};
     }
@@ -278,7 +308,7 @@ void sa2_comm_sum(sa2_comm *c, sa2_stream *s, sa2_tensor x, sa2_tensor part, sa2
         sa2_add(s, x, x, part);
         return;
     }
-    float *whole = c->room, *mine = c->room + c->elements;
+    float *whole = c->room, *mine = c->room + c->summed;
     sa2_download(s, whole, x);
     sa2_download(s, mine, part);
     bool shares = (size_t)n * sizeof(float) > DIRECT_BYTES && c->link.size > 2;

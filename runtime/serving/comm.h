@@ -8,8 +8,8 @@
  * through one of the other two.
  *
  * Failures: a rank that is gone, or silent for longer than the deadline, ends the call on all others with its number
- * and the name of the call, and the comm with it: every later call fails at once. A rank that fails by itself tells the
- * others in its next call.
+ * and the name of the call, and the comm with it: every later call fails at once with the same words. A rank that fails
+ * by itself tells the others in its next call.
  * Threads: one at a time.
  */
 #ifndef SA2_RUNTIME_SERVING_COMM_H
@@ -36,14 +36,22 @@ void sa2_comm_close(sa2_comm *comm); /* NULL is fine */
 int sa2_comm_rank(const sa2_comm *comm); /* 0 of NULL */
 int sa2_comm_size(const sa2_comm *comm); /* 1 of NULL */
 const char *sa2_comm_name(const sa2_comm *comm);
+bool sa2_comm_one_machine(const sa2_comm *comm); /* all ranks are on this one */
+int64_t sa2_comm_timeout_ms(const sa2_comm *comm);
 
-/* Host memory for tensors of up to that many elements in the calls below. Errors: SA2_ERR_NOMEM. */
-sa2_status sa2_comm_reserve(sa2_comm *comm, int64_t elements, sa2_error *err);
+/* Host memory for sums and copies of up to `summed` elements and joins of up to `joined`; and how much that is.
+ * Errors: SA2_ERR_NOMEM. */
+sa2_status sa2_comm_reserve(sa2_comm *comm, int64_t summed, int64_t joined, sa2_error *err);
+size_t sa2_comm_bytes(int size, int64_t summed, int64_t joined);
+
+/* This rank cannot go on: the others hear so in the next call that expects something of it, and every later call here fails
+ * with the same words. NULL is fine. */
+void sa2_comm_give_up(sa2_comm *comm, const sa2_error *why);
 
 /* ---- host memory ---- */
 
-/* From rank 0 to all: n bytes there, at most room elsewhere, *n says how many came. `idle`: ranks wait as long as it takes,
- * for rank 0 has nothing to do. */
+/* From rank 0 to all: n bytes there, at most room elsewhere, *n says how many came. `idle`: the others wait ten times as
+ * long as elsewhere, for rank 0 has more to do between steps than they. */
 sa2_status sa2_comm_share(sa2_comm *comm, const char *what, void *data, size_t room, size_t *n,
                           bool idle, sa2_error *err);
 

@@ -25,10 +25,9 @@ typedef struct sa2_message {
 typedef struct sa2_link {
     const char *name; /* "MPI", "sockets" */
     int rank, size;
-    /* with [size], that of the rank itself is left alone. `tag` is the same on both sides of a message. timeout_ms < 0:
-     * as long as it takes. Errors: SA2_ERR_DEVICE, naming the ranks that did not answer, or that are gone. */
-    sa2_status (*exchange)(void *state, int tag, sa2_message *with, int64_t timeout_ms,
-                           sa2_error *err);
+    /* with [size], that of the rank itself is left alone. Messages between two ranks arrive in the order in which they
+     * were sent. Errors: SA2_ERR_DEVICE, naming the ranks that did not answer, or that are gone. */
+    sa2_status (*exchange)(void *state, sa2_message *with, int64_t timeout_ms, sa2_error *err);
     void (*close)(void *state, bool orderly); /* orderly: all ranks are about to do the same */
     void *state;
 } sa2_link;

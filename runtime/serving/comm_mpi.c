@@ -51,7 +51,7 @@ static sa2_status give_up(const mpi_link *m, MPI_Request *receives, const MPI_Re
     return sa2_link_fail_silent(silent, m->size, timeout_ms, err);
 }
 
-static sa2_status start(const mpi_link *m, int tag, const sa2_message *with, MPI_Request *receives,
+static sa2_status start(const mpi_link *m, const sa2_message *with, MPI_Request *receives,
                         MPI_Request *sends, sa2_error *err)
 {
     int code = MPI_SUCCESS;
@@ -62,13 +62,13 @@ static sa2_status start(const mpi_link *m, int tag, const sa2_message *with, MPI
             return sa2_fail(err, SA2_ERR_LIMIT, "a message of %zu bytes, %d are the most",
                             with[i].room > with[i].n_send ? with[i].room : with[i].n_send, INT_MAX);
         if (with[i].receive != NULL)
-            code = MPI_Irecv(with[i].receive, (int)with[i].room, MPI_BYTE, i, tag, m->world,
+            code = MPI_Irecv(with[i].receive, (int)with[i].room, MPI_BYTE, i, 0, m->world,
                              &receives[i]);
     }
     for (int i = 0; i < m->size && code == MPI_SUCCESS; i++)
         if (i != m->rank && with[i].send != NULL)
             code =
-                MPI_Isend(with[i].send, (int)with[i].n_send, MPI_BYTE, i, tag, m->world, &sends[i]);
+                MPI_Isend(with[i].send, (int)with[i].n_send, MPI_BYTE, i, 0, m->world, &sends[i]);
     return code == MPI_SUCCESS ? SA2_OK : failed(code, "MPI_Isend, MPI_Irecv", err);
 }
 
@@ -99,8 +99,7 @@ static sa2_status look(const mpi_link *m, sa2_message *with, MPI_Request *receiv
     return SA2_OK;
 }
 
-static sa2_status exchange(void *state, int tag, sa2_message *with, int64_t timeout_ms,
-                           sa2_error *err)
+static sa2_status exchange(void *state, sa2_message *with, int64_t timeout_ms, sa2_error *err)
 {
     const mpi_link *m = state;
     MPI_Request receives[SA2_MAX_RANKS], sends[SA2_MAX_RANKS];
@@ -108,12 +107,12 @@ static sa2_status exchange(void *state, int tag, sa2_message *with, int64_t time
         receives[i] = sends[i] = MPI_REQUEST_NULL;
     double began_ms = sa2_now_ms();
     int open = 1, looks = 0;
-    sa2_status st = start(m, tag, with, receives, sends, err);
+    sa2_status st = start(m, with, receives, sends, err);
     while (st == SA2_OK) {
         st = look(m, with, receives, sends, &open, err);
         if (st != SA2_OK || open == 0)
             break;
-        if (timeout_ms >= 0 && sa2_now_ms() - began_ms > (double)timeout_ms)
+        if (sa2_now_ms() - began_ms > (double)timeout_ms)
             return give_up(m, receives, sends, timeout_ms, err);
         wait_a_little(&looks, began_ms);
     }

@@ -1,6 +1,6 @@
 /* comm_sockets.c - messages between ranks over TCP, for launchers that start processes and leave the rest to them.
  *
- * Every rank has a connection to every other. A message is a head (tag, bytes) and its bytes. An end of a connection
+ * Every rank has a connection to every other. A message is its length in eight bytes and its bytes. An end of a connection
  * tells at once that a rank is gone.
  */
 #include <errno.h>
@@ -15,26 +15,22 @@
 #include "runtime/serving/clock.h"
 #include "runtime/serving/comm_link.h"
 
-typedef struct head {
-    uint32_t tag, pad;
-    uint64_t bytes;
-} head;
+enum { LINGER_MS = 500 };
 
 typedef struct socket_link {
     int rank, size;
     int fds[SA2_MAX_RANKS];
 } socket_link;
 
-/* How far one direction of a message is: first its head, then its bytes. */
+/* How far one direction of a message is: first its length, then its bytes. */
 typedef struct progress {
     bool open;
-    head head;
-    size_t done; /* of head and bytes together */
+    uint64_t length;
+    size_t done; /* of both together */
 } progress;
 
 typedef struct round {
     sa2_message *with;
-    int tag;
     progress sending[SA2_MAX_RANKS], receiving[SA2_MAX_RANKS];
     int n_open;
 } round;
@@ -56,7 +52,7 @@ static sa2_status gone(const socket_link *l, int i, sa2_error *err)
 static void advance(round *r, progress *p, size_t n)
 {
     p->done += n;
-    if (p->done == sizeof p->head + p->head.bytes) {
+    if (p->done == sizeof p->length + p->length) {
         p->open = false;
         r->n_open--;
     }
@@ -70,43 +66,43 @@ static bool again(ssize_t n)
 static sa2_status send_some(const socket_link *l, round *r, int i, sa2_error *err)
 {
     progress *p = &r->sending[i];
-    bool in_head = p->done < sizeof p->head;
-    const char *from = in_head ? (const char *)&p->head + p->done
-                               : (const char *)r->with[i].send + (p->done - sizeof p->head);
-    size_t left = (in_head ? sizeof p->head : sizeof p->head + p->head.bytes) - p->done;
+    bool in_length = p->done < sizeof p->length;
+    const char *from = in_length ? (const char *)&p->length + p->done
+                                 : (const char *)r->with[i].send + (p->done - sizeof p->length);
+    size_t left = (in_length ? sizeof p->length : sizeof p->length + p->length) - p->done;
     ssize_t n = send(l->fds[i], from, left, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0)
         advance(r, p, (size_t)n);
     return n > 0 || again(n) ? SA2_OK : gone(l, i, err);
 }
 
-static sa2_status judge_head(const round *r, int i, sa2_error *err)
+static sa2_status judge_length(const round *r, int i, sa2_error *err)
 {
-    const head *h = &r->receiving[i].head;
-    if (h->tag == (uint32_t)r->tag && h->bytes <= r->with[i].room)
-        return SA2_OK;
-    return sa2_fail(err, SA2_ERR_DEVICE,
-                    "rank %d: message %d of at most %zu bytes expected, %u of %llu found", i,
-                    r->tag, r->with[i].room, h->tag, (unsigned long long)h->bytes);
+    size_t room = r->with[i].room;
+    uint64_t length = r->receiving[i].length;
+    return length <= room
+               ? SA2_OK
+               : sa2_fail(err, SA2_ERR_DEVICE, "at most %zu bytes of rank %d expected, %llu found",
+                          room, i, (unsigned long long)length);
 }
 
 static sa2_status receive_some(const socket_link *l, round *r, int i, sa2_error *err)
 {
     progress *p = &r->receiving[i];
-    bool in_head = p->done < sizeof p->head;
-    char *to = in_head ? (char *)&p->head + p->done
-                       : (char *)r->with[i].receive + (p->done - sizeof p->head);
-    size_t left = (in_head ? sizeof p->head : sizeof p->head + p->head.bytes) - p->done;
+    bool in_length = p->done < sizeof p->length;
+    char *to = in_length ? (char *)&p->length + p->done
+                         : (char *)r->with[i].receive + (p->done - sizeof p->length);
+    size_t left = (in_length ? sizeof p->length : sizeof p->length + p->length) - p->done;
     ssize_t n = recv(l->fds[i], to, left, MSG_DONTWAIT);
     if (n <= 0)
         return again(n) ? SA2_OK : gone(l, i, err);
-    if (in_head && p->done + (size_t)n == sizeof p->head) {
-        sa2_status st = judge_head(r, i, err);
+    if (in_length && p->done + (size_t)n == sizeof p->length) {
+        sa2_status st = judge_length(r, i, err);
         if (st != SA2_OK)
             return st;
-        r->with[i].n_received = (size_t)p->head.bytes;
+        r->with[i].n_received = (size_t)p->length;
     }
-    if (in_head && p->done + (size_t)n < sizeof p->head)
+    if (in_length && p->done + (size_t)n < sizeof p->length)
         p->done += (size_t)n; /* how long it is, is not known yet */
     else
         advance(r, p, (size_t)n);
@@ -119,8 +115,7 @@ static void begin(const socket_link *l, round *r)
         if (i == l->rank)
             continue;
         const sa2_message *m = &r->with[i];
-        r->sending[i] = (progress){.open = m->send != NULL,
-                                   .head = {.tag = (uint32_t)r->tag, .bytes = m->n_send}};
+        r->sending[i] = (progress){.open = m->send != NULL, .length = m->n_send};
         r->receiving[i] = (progress){.open = m->receive != NULL};
         r->n_open += r->sending[i].open + r->receiving[i].open;
     }
@@ -152,15 +147,14 @@ static sa2_status turn(const socket_link *l, round *r, int timeout_ms, sa2_error
     return st;
 }
 
-static sa2_status exchange(void *state, int tag, sa2_message *with, int64_t timeout_ms,
-                           sa2_error *err)
+static sa2_status exchange(void *state, sa2_message *with, int64_t timeout_ms, sa2_error *err)
 {
     const socket_link *l = state;
-    round r = {.with = with, .tag = tag};
+    round r = {.with = with};
     double began_ms = sa2_now_ms();
     begin(l, &r);
     while (r.n_open > 0) {
-        double left = timeout_ms < 0 ? 1e6 : (double)timeout_ms - (sa2_now_ms() - began_ms);
+        double left = (double)timeout_ms - (sa2_now_ms() - began_ms);
         if (left < 0.0) {
             bool silent[SA2_MAX_RANKS];
             for (int i = 0; i < l->size; i++)
@@ -174,10 +168,31 @@ static sa2_status exchange(void *state, int tag, sa2_message *with, int64_t time
     return SA2_OK;
 }
 
+/* Reads what still comes until the others have closed too: bytes that nobody has read would take back those that were
+ * sent last. */
+static void drain(const socket_link *l)
+{
+    double until_ms = sa2_now_ms() + LINGER_MS;
+    for (int i = 0; i < l->size; i++) {
+        char rest[4096];
+        bool open = i != l->rank;
+        while (open) {
+            struct pollfd p = {.fd = l->fds[i], .events = POLLIN};
+            double left = until_ms - sa2_now_ms();
+            open = left > 0.0 && poll(&p, 1, (int)left + 1) > 0 &&
+                   recv(l->fds[i], rest, sizeof rest, 0) > 0;
+        }
+    }
+}
+
 static void close_link(void *state, bool orderly)
 {
     socket_link *l = state;
-    (void)orderly;
+    for (int i = 0; i < l->size; i++)
+        if (i != l->rank)
+            shutdown(l->fds[i], SHUT_WR);
+    if (!orderly)
+        drain(l);
     for (int i = 0; i < l->size; i++)
         if (i != l->rank)
             close(l->fds[i]);

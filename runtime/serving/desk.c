@@ -15,7 +15,7 @@ static bool open_lock(sa2_desk *desk)
         return false;
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     bool lock = pthread_mutex_init(&desk->lock, NULL) == 0;
-    bool work = pthread_cond_init(&desk->work, NULL) == 0;
+    bool work = pthread_cond_init(&desk->work, &monotonic) == 0;
     bool news = pthread_cond_init(&desk->news, &monotonic) == 0;
     pthread_condattr_destroy(&monotonic);
     desk->open = lock && work && news;

@@ -3,6 +3,7 @@
  * The lock is held while jobs come in, are told and end, never while the model computes.
  */
 #include <assert.h>
+#include <errno.h>
 
 #include "runtime/serving/clock.h"
 #include "runtime/serving/engine_internal.h"
@@ -293,6 +294,29 @@ static bool has_news(const sa2_desk *desk)
     return desk->arrived != NULL || desk->errand != NULL || desk->closing;
 }
 
+/* Until there is work; other ranks hear from time to time that there is none. Called and left with the lock held. */
+static void wait_for_work(sa2_engine *e)
+{
+    const sa2_comm *comm = e->options.comm;
+    sa2_desk *desk = &e->desk;
+    if (comm == NULL) {
+        pthread_cond_wait(&desk->work, &desk->lock);
+        return;
+    }
+    int64_t ms = sa2_ranks_beat_ms(comm);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_cond_timedwait(&desk->work, &desk->lock, &until) != ETIMEDOUT)
+        return;
+    pthread_mutex_unlock(&desk->lock);
+    sa2_step_pause(e->machine.step, false, NULL); /* a failure is that of the next step too */
+    pthread_mutex_lock(&desk->lock);
+}
+
 void *sa2_engine_drive(void *engine)
 {
     sa2_engine *e = engine;
@@ -313,8 +337,9 @@ void *sa2_engine_drive(void *engine)
             idle = false;
         }
         if (idle && !has_news(desk))
-            pthread_cond_wait(&desk->work, &desk->lock);
+            wait_for_work(e);
     }
     pthread_mutex_unlock(&desk->lock);
+    sa2_step_pause(e->machine.step, true, NULL); /* who does not hear it has failed before */
     return NULL;
 }

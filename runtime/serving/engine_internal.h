@@ -5,6 +5,7 @@
 
 #include "runtime/serving/desk.h"
 #include "runtime/serving/machine.h"
+#include "runtime/serving/ranks.h"
 #include "runtime/serving/speaker.h"
 
 struct sa2_engine {
@@ -13,7 +14,8 @@ struct sa2_engine {
     const sa2_model *model;
     sa2_engine_options options; /* without names */
     sa2_engine_plan plan;
-    sa2_machine machine; /* the engine's thread's */
+    sa2_agreement agreement; /* with the other ranks */
+    sa2_machine machine;     /* the engine's thread's */
     sa2_token2wav own_token2wav;
     sa2_speaker speaker; /* the engine's thread's */
     sa2_voices voices;

@@ -38,6 +38,8 @@ static sa2_status resolve(sa2_engine_plan *p, const sa2_engine_options *o, const
     sa2_status st = SA2_OK;
     int len = model->config.decoder.max_positions;
     p->activations = o->f32 ? SA2_F32 : SA2_BF16;
+    p->quant = o->quant;
+    p->decoder = model->config.decoder;
     p->max_model_len = number(o->max_model_len, len, 2, len, "max_model_len", &st, err);
     p->max_num_seqs =
         number(o->max_num_seqs, DEFAULT_SEQUENCES, 1, SA2_MAX_SEQUENCES, "max_num_seqs", &st, err);
@@ -92,7 +94,8 @@ sa2_scheduler_options sa2_engine_plan_scheduler(const sa2_engine_plan *p,
                                    .prefix_caching = !o->no_prefix_caching};
 }
 
-sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *p, const sa2_model *model)
+sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *p, const sa2_engine_options *o,
+                                      const sa2_model *model)
 {
     return (sa2_step_options){.model = model,
                               .activations = p->activations,
@@ -100,7 +103,8 @@ sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *p, const sa2_model 
                               .max_sequences = p->max_num_seqs,
                               .max_positions = p->max_model_len,
                               .n_pages = p->n_pages,
-                              .page_size = p->page_size};
+                              .page_size = p->page_size,
+                              .comm = o->comm};
 }
 
 sa2_clip_cache_options sa2_engine_plan_clips(const sa2_engine_plan *p, const sa2_engine_options *o,
@@ -127,7 +131,7 @@ static size_t larger(size_t a, size_t b)
 static sa2_status plan_pages(sa2_engine_plan *p, const sa2_engine_options *o,
                              const sa2_model *model, const sa2_stream *s, sa2_error *err)
 {
-    sa2_step_options step = sa2_engine_plan_step(p, model);
+    sa2_step_options step = sa2_engine_plan_step(p, o, model);
     size_t page = sa2_step_kv_page_bytes(&step, s);
     int64_t positions = (int64_t)p->max_num_seqs * DEFAULT_POSITIONS;
     positions = positions > p->max_model_len ? positions : p->max_model_len;
@@ -155,6 +159,42 @@ static size_t largest_request(const sa2_engine_plan *p, const sa2_token2wav *t)
                       : 0);
 }
 
+/* What every rank has. */
+static void plan_step(sa2_engine_plan *p, const sa2_engine_options *o, const sa2_model *model)
+{
+    sa2_step_options step = sa2_engine_plan_step(p, o, model);
+    int64_t summed, joined;
+    sa2_step_comm_elements(&step, &summed, &joined);
+    p->device = sa2_step_device_bytes(&step);
+    p->work = sa2_step_work_bytes(&step);
+    p->scratch = sa2_step_scratch_bytes(&step);
+    p->host = sa2_step_host_bytes(&step);
+    if (o->comm != NULL)
+        p->host += sa2_comm_bytes(sa2_comm_size(o->comm), summed, joined);
+}
+
+/* What rank 0 has beside that: requests, what they hear and say. */
+static void plan_service(sa2_engine_plan *p, const sa2_engine_options *o, const sa2_model *model,
+                         const sa2_token2wav *t, const sa2_stream *s)
+{
+    sa2_kv_cache_options cache = sa2_engine_plan_cache(p);
+    sa2_scheduler_options scheduler = sa2_engine_plan_scheduler(p, o);
+    sa2_clip_cache_options clips = sa2_engine_plan_clips(p, o, model);
+    sa2_generator_options generator = sa2_engine_plan_generator(p, model);
+    p->device += sa2_clip_cache_device_bytes(&clips, s);
+    p->work = larger(p->work, sa2_clip_cache_work_bytes(&clips));
+    p->scratch = larger(p->scratch, sa2_clip_cache_scratch_bytes(&clips));
+    p->host += sa2_arena_round(sa2_kv_cache_bytes(&cache)) + sa2_scheduler_bytes(&scheduler) +
+               sa2_clip_cache_host_bytes(&clips) + sa2_generator_bytes(&generator);
+    p->requests = o->request_bytes > 0 ? o->request_bytes
+                                       : larger(default_request_bytes, largest_request(p, t));
+    if (t != NULL) {
+        sa2_token2wav_plan speech = sa2_token2wav_planned(t);
+        p->speech = speech.weights + speech.kept + speech.work +
+                    (size_t)sa2_engine_plan_voices(o) * sa2_speech_voice_bytes(t);
+    }
+}
+
 sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
                                 const sa2_model *model, const sa2_token2wav *t,
                                 sa2_backend *backend, sa2_error *err)
@@ -163,37 +203,21 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
     sa2_status st = resolve(p, o, model, err);
     sa2_stream *s = NULL;
     if (st == SA2_OK)
-        st = sa2_model_weights_bytes(&model->config, backend, o->quant, &p->weights, err);
+        st = sa2_model_weights_bytes(&model->config, &model->shard, backend, o->quant, &p->weights,
+                                     err);
     if (st == SA2_OK)
         st = sa2_stream_create(&s, backend, 0, err);
     if (st == SA2_OK)
         st = plan_pages(p, o, model, s, err);
-    if (st != SA2_OK) {
-        sa2_stream_destroy(s);
-        return st;
+    if (st == SA2_OK) {
+        plan_step(p, o, model);
+        if (model->shard.rank == 0)
+            plan_service(p, o, model, t, s);
+        p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->host + p->requests +
+                 p->speech;
     }
-    sa2_kv_cache_options cache = sa2_engine_plan_cache(p);
-    sa2_scheduler_options scheduler = sa2_engine_plan_scheduler(p, o);
-    sa2_step_options step = sa2_engine_plan_step(p, model);
-    sa2_clip_cache_options clips = sa2_engine_plan_clips(p, o, model);
-    sa2_generator_options generator = sa2_engine_plan_generator(p, model);
-    p->device = sa2_step_device_bytes(&step) + sa2_clip_cache_device_bytes(&clips, s);
-    p->work = larger(sa2_step_work_bytes(&step), sa2_clip_cache_work_bytes(&clips));
-    p->scratch = larger(sa2_step_scratch_bytes(&step), sa2_clip_cache_scratch_bytes(&clips));
-    p->host = sa2_arena_round(sa2_kv_cache_bytes(&cache)) + sa2_scheduler_bytes(&scheduler) +
-              sa2_step_host_bytes(&step) + sa2_clip_cache_host_bytes(&clips) +
-              sa2_generator_bytes(&generator);
-    p->requests = o->request_bytes > 0 ? o->request_bytes
-                                       : larger(default_request_bytes, largest_request(p, t));
-    if (t != NULL) {
-        sa2_token2wav_plan speech = sa2_token2wav_planned(t);
-        p->speech = speech.weights + speech.kept + speech.work +
-                    (size_t)sa2_engine_plan_voices(o) * sa2_speech_voice_bytes(t);
-    }
-    p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->host + p->requests +
-             p->speech;
     sa2_stream_destroy(s);
-    return SA2_OK;
+    return st;
 }
 
 /* ---- telling ---- */

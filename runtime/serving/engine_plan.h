@@ -13,6 +13,8 @@ typedef struct sa2_engine_plan {
     int max_model_len, max_num_seqs, max_rows;
     int page_size, n_pages;
     int max_queued;
+    sa2_quant_options quant;
+    sa2_decoder_config decoder; /* whole */
 
     /* Bytes. */
     size_t weights;
@@ -20,13 +22,13 @@ typedef struct sa2_engine_plan {
     size_t device;   /* tensors of a step, rows of sound */
     size_t work;     /* activations */
     size_t scratch;  /* of single ops */
-    size_t host;     /* tables, logits, samplers */
+    size_t host;     /* tables, logits, samplers, messages of ranks */
     size_t requests; /* sounds, ids and texts of all requests together */
     size_t speech;   /* token2wav and its voices */
     size_t sum;
 } sa2_engine_plan;
 
-/* `model` needs its configuration and n_token_rows only; token2wav NULL: no speech. Errors: SA2_ERR_ARG options that make no sense, a line each. */
+/* Of this rank. `model` needs its configuration, shard and n_token_rows only; token2wav NULL: no speech. Errors: SA2_ERR_ARG options that make no sense, a line each. */
 sa2_status sa2_engine_plan_make(sa2_engine_plan *plan, const sa2_engine_options *options,
                                 const sa2_model *model, const sa2_token2wav *token2wav,
                                 sa2_backend *backend, sa2_error *err);
@@ -47,7 +49,8 @@ int sa2_engine_plan_voices(const sa2_engine_options *options);
 sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *plan);
 sa2_scheduler_options sa2_engine_plan_scheduler(const sa2_engine_plan *plan,
                                                 const sa2_engine_options *options);
-sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *plan, const sa2_model *model);
+sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *plan,
+                                      const sa2_engine_options *options, const sa2_model *model);
 sa2_clip_cache_options sa2_engine_plan_clips(const sa2_engine_plan *plan,
                                              const sa2_engine_options *options,
                                              const sa2_model *model);

@@ -43,35 +43,45 @@ static sa2_status take_memory(sa2_machine *m, const sa2_engine_plan *plan, sa2_e
     return SA2_OK;
 }
 
-sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
-                              const sa2_engine_options *options, const sa2_model *model,
-                              sa2_error *err)
+/* What requests, sound and sampling need, on rank 0. */
+static sa2_status create_service(sa2_machine *m, const sa2_engine_plan *plan,
+                                 const sa2_engine_options *options, const sa2_model *model,
+                                 sa2_error *err)
 {
-    *m = (sa2_machine){.model = model, .longest_token = longest_token(model->tokenizer)};
     sa2_kv_cache_options cache = sa2_engine_plan_cache(plan);
     sa2_clip_cache_options clips = sa2_engine_plan_clips(plan, options, model);
-    sa2_step_options step = sa2_engine_plan_step(plan, model);
     sa2_scheduler_options scheduler = sa2_engine_plan_scheduler(plan, options);
     sa2_generator_options generator = sa2_engine_plan_generator(plan, model);
-    sa2_status st = take_memory(m, plan, err);
-    if (st == SA2_OK)
-        st = sa2_kv_cache_create(&m->cache, &cache, &m->host, err);
+    sa2_status st = sa2_kv_cache_create(&m->cache, &cache, &m->host, err);
     if (st == SA2_OK)
         st = sa2_clip_cache_create(&m->clips, &clips, m->stream, &m->device, &m->host, err);
-    if (st == SA2_OK)
-        st = sa2_step_create(&m->step, &step, m->stream, &m->pages, &m->device, &m->host, err);
     scheduler.rows_possible = sa2_clip_cache_promise;
     scheduler.context = m->clips;
     if (st == SA2_OK)
         st = sa2_scheduler_create(&m->scheduler, &scheduler, m->cache, &m->host, err);
     if (st == SA2_OK && model->tokenizer != NULL)
         st = sa2_encoder_create(&m->encoder, model->tokenizer, err);
+    m->longest_token = longest_token(model->tokenizer);
     generator.prompt = sa2_machine_prompt_setting(plan, options, model, m->encoder);
     generator.longest_token = m->longest_token;
     generator.scheduler = m->scheduler;
     generator.step = m->step;
     if (st == SA2_OK)
         st = sa2_generator_create(&m->generator, &generator, &m->host, err);
+    return st;
+}
+
+sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
+                              const sa2_engine_options *options, const sa2_model *model,
+                              sa2_error *err)
+{
+    *m = (sa2_machine){.model = model};
+    sa2_step_options step = sa2_engine_plan_step(plan, options, model);
+    sa2_status st = take_memory(m, plan, err);
+    if (st == SA2_OK)
+        st = sa2_step_create(&m->step, &step, m->stream, &m->pages, &m->device, &m->host, err);
+    if (st == SA2_OK && model->shard.rank == 0)
+        st = create_service(m, plan, options, model, err);
     return st == SA2_OK ? st : sa2_wrap(err, st, "engine");
 }
 

@@ -21,7 +21,8 @@ typedef struct sa2_machine {
     sa2_generator *generator;
 } sa2_machine;
 
-/* Fills *machine, to be destroyed in any case. Errors: SA2_ERR_NOMEM. */
+/* Fills *machine, to be destroyed in any case; elsewhere than on rank 0 with what a step needs, and no more.
+ * Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_machine_create(sa2_machine *machine, const sa2_engine_plan *plan,
                               const sa2_engine_options *options, const sa2_model *model,
                               sa2_error *err);

@@ -2,21 +2,26 @@
 
 #include <string.h>
 
+#include "runtime/serving/step_news.h"
+
 struct sa2_step {
     sa2_step_options options;
-    sa2_kv_cache_view *kv; /* [layers] */
-    int max_pages;         /* of a sequence */
+    int64_t widths[SA2_MAX_RANKS]; /* of each rank's logits */
+    sa2_kv_cache_view *kv;         /* [layers] */
+    int max_pages;                 /* of a sequence */
 
     /* Host. */
     int32_t *ids, *positions;                         /* [max_rows] */
     int32_t *offsets, *first_position, *block_table;  /* [n + 1], [n], [n, max_pages] */
     int32_t *sound_rows, *sound_places, *logits_rows; /* [max_rows] twice, [n] */
-    float *logits;                                    /* [n, vocab] */
+    float *logits;                                    /* [n, vocab]; rank 0's */
+    sa2_page_copy *copies;                            /* [n] */
+    void *message;                                    /* between ranks; NULL: there is one */
 
     /* The same on the device, and what only is there. */
     sa2_tensor d_ids, d_positions, d_sound_rows, d_sound_places, d_logits_rows;
     sa2_tensor d_sound;  /* [max_rows, hidden] f32 */
-    sa2_tensor d_logits; /* [n, vocab] f32 */
+    sa2_tensor d_logits; /* [n, vocab of this rank] f32 */
 };
 
 /* ---- memory ---- */
@@ -41,9 +46,16 @@ static int pages_of(const sa2_step_options *o)
     return (o->max_positions + o->page_size - 1) / o->page_size;
 }
 
+/* The decoder as this rank has it. */
+static sa2_decoder_config decoder_of(const sa2_step_options *o)
+{
+    return sa2_shard_config(&o->model->shard, &o->model->config.decoder);
+}
+
 static void take_host(taker *t, sa2_step *step, const sa2_step_options *o)
 {
     size_t rows = (size_t)o->max_rows, n = (size_t)o->max_sequences;
+    bool ranks = o->model->shard.size > 1;
     step->kv = take(t, (size_t)o->model->config.decoder.layers, sizeof *step->kv);
     step->ids = take(t, rows, sizeof(int32_t));
     step->positions = take(t, rows, sizeof(int32_t));
@@ -53,13 +65,17 @@ static void take_host(taker *t, sa2_step *step, const sa2_step_options *o)
     step->sound_rows = take(t, rows, sizeof(int32_t));
     step->sound_places = take(t, rows, sizeof(int32_t));
     step->logits_rows = take(t, n, sizeof(int32_t));
-    step->logits = take(t, n * (size_t)o->model->config.decoder.vocab, sizeof(float));
+    step->copies = take(t, n, sizeof *step->copies);
+    step->message = ranks ? take(t, sa2_step_news_bytes(o->max_sequences, pages_of(o)), 1) : NULL;
+    if (o->model->shard.rank == 0)
+        step->logits = take(t, n * (size_t)o->model->config.decoder.vocab, sizeof(float));
 }
 
 static void take_device(taker *t, sa2_step *step, const sa2_step_options *o)
 {
     const sa2_decoder_config *c = &o->model->config.decoder;
     size_t rows = (size_t)o->max_rows, n = (size_t)o->max_sequences;
+    int64_t vocab = sa2_shard_vocab(&o->model->shard, c);
     step->d_ids = sa2_tensor_1d(take(t, rows, 4), SA2_I32, o->max_rows);
     step->d_positions = sa2_tensor_1d(take(t, rows, 4), SA2_I32, o->max_rows);
     step->d_sound_rows = sa2_tensor_1d(take(t, rows, 4), SA2_I32, o->max_rows);
@@ -67,17 +83,17 @@ static void take_device(taker *t, sa2_step *step, const sa2_step_options *o)
     step->d_logits_rows = sa2_tensor_1d(take(t, n, 4), SA2_I32, o->max_sequences);
     step->d_sound = sa2_tensor_2d(take(t, rows * (size_t)c->hidden, sizeof(float)), SA2_F32,
                                   o->max_rows, c->hidden);
-    step->d_logits = sa2_tensor_2d(take(t, n * (size_t)c->vocab, sizeof(float)), SA2_F32,
-                                   o->max_sequences, c->vocab);
+    step->d_logits =
+        sa2_tensor_2d(take(t, n * (size_t)vocab, sizeof(float)), SA2_F32, o->max_sequences, vocab);
 }
 
 static sa2_kv_cache_view view_of(const sa2_step_options *o)
 {
-    const sa2_decoder_config *c = &o->model->config.decoder;
+    sa2_decoder_config c = decoder_of(o);
     return (sa2_kv_cache_view){.n_pages = o->n_pages,
                                .page_size = o->page_size,
-                               .kv_heads = c->kv_heads,
-                               .head_dim = c->head_dim,
+                               .kv_heads = c.kv_heads,
+                               .head_dim = c.head_dim,
                                .dtype = o->activations};
 }
 
@@ -106,14 +122,35 @@ size_t sa2_step_host_bytes(const sa2_step_options *o)
 
 size_t sa2_step_work_bytes(const sa2_step_options *o)
 {
-    return sa2_decoder_work_bytes(&o->model->config.decoder, o->activations, o->max_rows,
+    sa2_decoder_config c = decoder_of(o);
+    return sa2_decoder_work_bytes(&c, o->model->shard.size < 2, o->activations, o->max_rows,
                                   o->max_sequences);
 }
 
 size_t sa2_step_scratch_bytes(const sa2_step_options *o)
 {
+    sa2_decoder_config c = decoder_of(o);
+    return sa2_attention_scratch_bytes(o->max_rows, c.heads, c.head_dim, o->max_positions);
+}
+
+void sa2_step_comm_elements(const sa2_step_options *o, int64_t *summed, int64_t *joined)
+{
     const sa2_decoder_config *c = &o->model->config.decoder;
-    return sa2_attention_scratch_bytes(o->max_rows, c->heads, c->head_dim, o->max_positions);
+    *summed = (int64_t)o->max_rows * c->hidden;
+    *joined = (int64_t)o->max_sequences * c->vocab;
+}
+
+static sa2_status find_widths(sa2_step *step, sa2_error *err)
+{
+    const sa2_model *model = step->options.model;
+    for (int i = 0; i < model->shard.size; i++) {
+        sa2_shard shard;
+        sa2_status st = sa2_shard_make(&shard, &model->config.decoder, i, model->shard.size, err);
+        if (st != SA2_OK)
+            return st;
+        step->widths[i] = shard.vocab.n;
+    }
+    return SA2_OK;
 }
 
 sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *o, const sa2_stream *s,
@@ -136,37 +173,58 @@ sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *o, const sa2
         return sa2_fail(err, SA2_ERR_NOMEM, "step: %zu bytes of host, %zu of the device needed",
                         from_host.bytes, from_device.bytes);
     *step = made;
-    return SA2_OK;
+    int64_t summed, joined;
+    sa2_step_comm_elements(o, &summed, &joined);
+    sa2_status st = find_widths(made, err);
+    return st == SA2_OK ? sa2_comm_reserve(o->comm, summed, joined, err) : st;
 }
 
 /* ---- a step ---- */
 
-/* What the plan says, as arrays; returns the rows of sound among them. */
-static int gather(sa2_step *step, const sa2_clip_cache *clips, const sa2_step_plan *plan)
+/* The step's arrays as news between ranks. */
+static sa2_step_news news_of(const sa2_step *step)
 {
-    int row = 0, n_sound = 0, n_logits = 0;
+    return (sa2_step_news){.offsets = step->offsets,
+                           .first_position = step->first_position,
+                           .block_table = step->block_table,
+                           .logits_rows = step->logits_rows,
+                           .copies = step->copies,
+                           .max_pages = step->max_pages,
+                           .page_size = step->options.page_size};
+}
+
+/* What the plan says, as arrays; *n_sound: rows of sound among them. */
+static sa2_step_news gather(sa2_step *step, const sa2_clip_cache *clips, const sa2_step_plan *plan,
+                            int *n_sound)
+{
+    sa2_step_news news = news_of(step);
+    int row = 0;
+    *n_sound = 0;
     step->offsets[0] = 0;
     for (int i = 0; i < plan->n_parts; i++) {
         const sa2_step_rows *part = &plan->parts[i];
         const sa2_kv_sequence *kv = part->sequence->kv;
+        int32_t *places = step->sound_places + *n_sound;
         memcpy(step->ids + row, part->sequence->ids + part->first,
                (size_t)part->n * sizeof *step->ids);
-        for (int k = 0; k < part->n; k++)
-            step->positions[row + k] = part->first + k;
         step->first_position[i] = part->first;
         memcpy(step->block_table + (size_t)i * (size_t)step->max_pages, kv->pages,
                (size_t)kv->n_pages * sizeof *kv->pages);
         int found = sa2_clip_cache_find(clips, part->group, part->first, part->n,
-                                        step->sound_rows + n_sound, step->sound_places + n_sound);
+                                        step->sound_rows + *n_sound, places);
         for (int k = 0; k < found; k++)
-            step->sound_places[n_sound + k] += row;
-        n_sound += found;
+            places[k] += row;
+        *n_sound += found;
         row += part->n;
         step->offsets[i + 1] = row;
         if (part->logits)
-            step->logits_rows[n_logits++] = row - 1;
+            step->logits_rows[news.n_logits++] = row - 1;
     }
-    return n_sound;
+    memcpy(step->copies, plan->copies, (size_t)plan->n_copies * sizeof *plan->copies);
+    news.n_copies = plan->n_copies;
+    news.n_parts = plan->n_parts;
+    news.n_rows = row;
+    return news;
 }
 
 static sa2_tensor upload(sa2_stream *s, sa2_tensor to, const int32_t *from, int n)
@@ -177,37 +235,94 @@ static sa2_tensor upload(sa2_stream *s, sa2_tensor to, const int32_t *from, int 
     return part;
 }
 
+static sa2_tensor upload_positions(sa2_step *step, sa2_stream *s, const sa2_step_news *news)
+{
+    for (int i = 0; i < news->n_parts; i++)
+        for (int32_t row = news->offsets[i]; row < news->offsets[i + 1]; row++)
+            step->positions[row] = news->first_position[i] + row - news->offsets[i];
+    return upload(s, step->d_positions, step->positions, news->n_rows);
+}
+
+/* The rows of sound of a batch, on the device. */
+static void put_sound(sa2_step *step, sa2_stream *s, const sa2_clip_cache *clips, int n_sound,
+                      sa2_decoder_batch *batch)
+{
+    if (n_sound == 0)
+        return;
+    sa2_tensor rows = upload(s, step->d_sound_rows, step->sound_rows, n_sound);
+    batch->audio_rows = sa2_tensor_rows(step->d_sound, 0, n_sound);
+    sa2_embedding(s, batch->audio_rows, sa2_clip_cache_tensor(clips), rows);
+    batch->audio_places = upload(s, step->d_sound_places, step->sound_places, n_sound);
+}
+
+/* On every rank: the rows that the news tells of. ids and sound are in the batch, where this is rank 0. */
+static sa2_status compute(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_step_news *news,
+                          sa2_decoder_batch *batch, sa2_error *err)
+{
+    const sa2_model *model = step->options.model;
+    batch->positions = upload_positions(step, s, news);
+    batch->where = (sa2_paged_rows){.rows = {news->n_parts, step->offsets},
+                                    .first_position = step->first_position,
+                                    .block_table = step->block_table,
+                                    .max_pages = step->max_pages};
+    batch->logits_rows = upload(s, step->d_logits_rows, step->logits_rows, news->n_logits);
+    batch->kv = step->kv;
+    batch->comm = step->options.comm;
+    for (int i = 0; i < model->config.decoder.layers && news->n_copies > 0; i++)
+        sa2_kv_copy(s, &step->kv[i], news->copies, news->n_copies);
+    sa2_tensor logits = sa2_tensor_rows(step->d_logits, 0, news->n_logits);
+    sa2_status st = sa2_decoder_forward(s, &model->decoder, step->options.activations, work, logits,
+                                        (sa2_tensor){0}, batch, err);
+    if (st != SA2_OK)
+        sa2_comm_give_up(step->options.comm, err);
+    else if (news->n_logits > 0)
+        sa2_comm_join(step->options.comm, s, step->logits, logits, step->widths,
+                      (sa2_comm_place){"the logits", -1});
+    sa2_status finished = sa2_stream_finish(s, st == SA2_OK ? err : NULL);
+    st = st == SA2_OK ? finished : st;
+    return st == SA2_OK ? st : sa2_wrap(err, st, "step of %d rows", news->n_rows);
+}
+
+static sa2_status tell(sa2_step *step, const sa2_step_news *news, sa2_error *err)
+{
+    if (step->options.comm == NULL)
+        return SA2_OK;
+    size_t n = sa2_step_news_write(step->message, news);
+    return sa2_comm_share(step->options.comm, "the next step", step->message, 0, &n, true, err);
+}
+
 sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
                         const sa2_step_plan *plan, sa2_error *err)
 {
-    const sa2_model *model = step->options.model;
-    int n_sound = gather(step, clips, plan);
-    sa2_decoder_batch batch = {
-        .ids = upload(s, step->d_ids, step->ids, plan->n_rows),
-        .positions = upload(s, step->d_positions, step->positions, plan->n_rows),
-        .where = {.rows = {plan->n_parts, step->offsets},
-                  .first_position = step->first_position,
-                  .block_table = step->block_table,
-                  .max_pages = step->max_pages},
-        .logits_rows = upload(s, step->d_logits_rows, step->logits_rows, plan->n_logits),
-        .kv = step->kv,
-    };
-    if (n_sound > 0) {
-        sa2_tensor rows = upload(s, step->d_sound_rows, step->sound_rows, n_sound);
-        batch.audio_rows = sa2_tensor_rows(step->d_sound, 0, n_sound);
-        sa2_embedding(s, batch.audio_rows, sa2_clip_cache_tensor(clips), rows);
-        batch.audio_places = upload(s, step->d_sound_places, step->sound_places, n_sound);
-    }
-    for (int i = 0; i < model->config.decoder.layers && plan->n_copies > 0; i++)
-        sa2_kv_copy(s, &step->kv[i], plan->copies, plan->n_copies);
-    sa2_tensor logits = sa2_tensor_rows(step->d_logits, 0, plan->n_logits);
-    sa2_status st = sa2_decoder_forward(s, &model->decoder, step->options.activations, work, logits,
-                                        (sa2_tensor){0}, &batch, err);
-    if (plan->n_logits > 0)
-        sa2_download(s, step->logits, logits);
-    sa2_status finished = sa2_stream_finish(s, st == SA2_OK ? err : NULL);
-    st = st == SA2_OK ? finished : st;
-    return st == SA2_OK ? st : sa2_wrap(err, st, "step of %d rows", plan->n_rows);
+    int n_sound;
+    sa2_step_news news = gather(step, clips, plan, &n_sound);
+    sa2_decoder_batch batch = {.ids = upload(s, step->d_ids, step->ids, news.n_rows)};
+    put_sound(step, s, clips, n_sound, &batch);
+    sa2_status st = tell(step, &news, err);
+    return st == SA2_OK ? compute(step, s, work, &news, &batch, err) : st;
+}
+
+sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err)
+{
+    sa2_step_news news = news_of(step);
+    news.end = end;
+    return tell(step, &news, err);
+}
+
+sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool *end,
+                           sa2_error *err)
+{
+    const sa2_step_options *o = &step->options;
+    sa2_step_news news = news_of(step);
+    sa2_decoder_batch batch = {0};
+    size_t n = 0;
+    sa2_status st =
+        sa2_comm_share(o->comm, "the next step", step->message,
+                       sa2_step_news_bytes(o->max_sequences, step->max_pages), &n, true, err);
+    if (st == SA2_OK)
+        st = sa2_step_news_read(&news, o->max_rows, o->max_sequences, step->message, n, err);
+    *end = st == SA2_OK && news.end;
+    return st == SA2_OK && news.n_parts > 0 ? compute(step, s, work, &news, &batch, err) : st;
 }
 
 const float *sa2_step_logits(const sa2_step *step, int i)

@@ -1,7 +1,7 @@
 /* step.h - one step of the model: a scheduler's plan in, logits out.
  *
  * Gathers ids, positions, block tables and rows of sound, runs the decoder once over all of them and brings
- * the logits to the host. Memory is planned in create. Threads: the engine's.
+ * the logits to the host. Rank 0 does so and tells the other ranks, which follow. Memory is planned in create. Threads: the engine's.
  */
 #ifndef SA2_RUNTIME_SERVING_STEP_H
 #define SA2_RUNTIME_SERVING_STEP_H
@@ -16,6 +16,7 @@ typedef struct sa2_step_options {
     int max_rows, max_sequences;
     int max_positions; /* of a sequence */
     int n_pages, page_size;
+    sa2_comm *comm; /* NULL: one rank */
 } sa2_step_options;
 
 size_t sa2_step_kv_page_bytes(const sa2_step_options *options,
@@ -25,6 +26,9 @@ size_t sa2_step_host_bytes(const sa2_step_options *options);
 size_t sa2_step_work_bytes(const sa2_step_options *options);
 size_t sa2_step_scratch_bytes(const sa2_step_options *options);
 
+/* What goes between ranks, for sa2_comm_reserve(). */
+void sa2_step_comm_elements(const sa2_step_options *options, int64_t *summed, int64_t *joined);
+
 /* `pages` holds the keys and values, n_pages * sa2_step_kv_page_bytes(). Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, const sa2_stream *s,
                            sa2_arena *pages, sa2_arena *device, sa2_arena *host, sa2_error *err);
@@ -32,6 +36,13 @@ sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, con
 /* The plan's clips are encoded. Errors: of the device; then nothing is known of the pages that the plan writes. */
 sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
                         const sa2_step_plan *plan, sa2_error *err);
+
+/* Elsewhere than on rank 0: the step that it runs next, or none. *end: there will be none any more. */
+sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool *end,
+                           sa2_error *err);
+
+/* On rank 0: there is no step now, or `end`, there will be none any more and the others stop following. */
+sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err);
 
 /* Logits [vocab] of the i-th part of the last plan that wanted any. Valid until the next run. */
 const float *sa2_step_logits(const sa2_step *step, int i);

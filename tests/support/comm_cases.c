@@ -30,7 +30,7 @@ static void open_bench(bench *b, sa2_comm *comm, const char *device)
         sa2_stream_create(&b->s, b->backend, 0, &err) != SA2_OK ||
         sa2_backend_arena_create(b->backend, &b->memory, 3 * MOST * sizeof(float), &err) !=
             SA2_OK ||
-        sa2_comm_reserve(comm, MOST, &err) != SA2_OK)
+        sa2_comm_reserve(comm, MOST, MOST, &err) != SA2_OK)
         fail_msg("%s", err.message);
 }
 

@@ -17,8 +17,9 @@ void test_model_open(test_model *model, int n_threads);
 /* What it is made of. */
 sa2_preset test_small_preset(void);
 
-/* Preset tiny with seed 0, as golden cases have it. */
+/* Preset tiny with seed 0, as golden cases have it; of one rank among n_ranks (0: there is no other). */
 void test_model_open_tiny(test_model *model, int n_threads);
+void test_model_open_tiny_rank(test_model *model, int n_threads, int rank, int n_ranks);
 void test_model_close(test_model *model);
 
 #endif
