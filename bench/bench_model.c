@@ -88,6 +88,8 @@ static double matrix_bytes(const sa2_matrix *m)
     double n = (double)m->rows * (double)m->cols;
     if (m->dtype == SA2_I8)
         return n + 4.0 * (double)m->rows;
+    if (m->dtype == SA2_I4)
+        return n / 2.0 + n / 64.0 + 4.0 * (double)m->rows;
     return n * (double)sa2_dtype_bytes(m->dtype);
 }
 

@@ -106,7 +106,7 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
 {
     if (s->status != SA2_OK)
         return;
-    if (src.ndim != 3 || src.dtype != SA2_F32 || w->dtype == SA2_I8 || stride < 1 ||
+    if (src.ndim != 3 || src.dtype != SA2_F32 || sa2_dtype_is_rounded(w->dtype) || stride < 1 ||
         w->rows != stride * src.shape[1] ||
         w->cols != (src.shape[2] + stride - 1) / stride * src.shape[0])
         sa2_refuse(s, "matrix_write_transpose", "[in, out, kernel] does not fill the matrix", 1,
@@ -117,10 +117,10 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
 
 /* ---- products ---- */
 
-/* What x, w and y may be together: bf16 by bf16, or f32 by either; of layers, both by i8. */
+/* What x, w and y may be together: bf16 by bf16, or f32 by either; of layers, both by i8 and i4. */
 static bool product_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
 {
-    return is_float(x) && is_float(y) && w->dtype != SA2_I8 &&
+    return is_float(x) && is_float(y) && !sa2_dtype_is_rounded(w->dtype) &&
            (x->dtype == SA2_F32 || w->dtype == SA2_BF16);
 }
 
@@ -134,8 +134,8 @@ void sa2_linear(sa2_stream *s, sa2_linear_args a)
     if (a.y.ndim != 2 || a.x.ndim != 2 || a.x.shape[1] != a.w->cols || a.y.shape[1] != n ||
         a.y.shape[0] != a.x.shape[0])
         wrong = "y [rows, n], x [rows, k] and w [n, k] expected";
-    else if (a.w->dtype == SA2_I8 ? !is_float(&a.x) || !is_float(&a.y)
-                                  : !product_types(&a.y, &a.x, a.w))
+    else if (sa2_dtype_is_rounded(a.w->dtype) ? !is_float(&a.x) || !is_float(&a.y)
+                                              : !product_types(&a.y, &a.x, a.w))
         wrong = "dtypes do not go together";
     else if (!is_vector_or_absent(&a.bias, a.w->rows))
         wrong = "bias f32 [n] expected";
@@ -217,8 +217,8 @@ void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
     const char *wrong = NULL;
     if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.kernel < a.stride)
         wrong = "stride from 1, kernel from stride, pad from 0 expected";
-    else if (a.w->dtype == SA2_I8)
-        wrong = "matrices of i8 are for layers";
+    else if (sa2_dtype_is_rounded(a.w->dtype))
+        wrong = "matrices of i8 and i4 are for layers";
     else if (a.y.ndim != 2 || a.x.ndim != 2 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
              !sa2_tensor_is_dense(&a.y) || a.w->rows != a.stride * a.y.shape[1] ||
              a.w->cols != (a.kernel + a.stride - 1) / a.stride * a.x.shape[1])
@@ -251,8 +251,8 @@ void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a)
     const char *wrong = NULL;
     if ((a.kernel != 1 && a.kernel != 3) || a.stride < 1)
         wrong = "kernel 1 or 3, stride from 1 expected";
-    else if (a.w->dtype == SA2_I8)
-        wrong = "matrices of i8 are for layers";
+    else if (sa2_dtype_is_rounded(a.w->dtype))
+        wrong = "matrices of i8 and i4 are for layers";
     else if (a.y.ndim != 3 || a.x.ndim != 3 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
              !sa2_tensor_is_dense(&a.y) || !sa2_tensor_is_dense(&a.x) ||
              a.y.shape[0] != a.x.shape[0] || a.x.shape[1] < 1 ||

@@ -40,7 +40,7 @@ typedef enum sa2_activation {
  * but for its sizes; one layout serves one row of activations and many alike. */
 typedef struct sa2_matrix {
     void *data;      /* memory of the backend, owned by the model's arena */
-    sa2_dtype dtype; /* F32, BF16 or I8 */
+    sa2_dtype dtype; /* F32, BF16, I8 or I4 */
     int64_t rows, cols;
 } sa2_matrix;
 
@@ -48,7 +48,8 @@ typedef struct sa2_matrix {
 size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols);
 
 /* Rows [first, first + src rows) from a row-major src [n, cols] (f32 or bf16, host memory; rounded to the
- * matrix's dtype; of I8 each row to 255 steps of its largest value / 127). Several calls stack several weights into
+ * matrix's dtype; of I8 each row to 255 steps of its largest value / 127, of I4 each row and group of 64 columns to 16 steps that are a
+ * multiple, up to 16, of the row's largest value / 112). Several calls stack several weights into
  * one product. */
 void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src);
 
@@ -61,8 +62,8 @@ typedef struct sa2_linear_args {
     sa2_tensor y; /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
     sa2_tensor x; /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
     const sa2_matrix
-        *w;          /* [n, k]. x bf16 needs w bf16 or i8; x f32 takes all and multiplies in f32.
-                          * w i8: a row of x is rounded to 65025 steps between its largest values, sums are exact */
+        *w; /* [n, k]. x bf16 needs w bf16, i8 or i4; x f32 takes all and multiplies in f32.
+                          * w i8, i4: a row of x is rounded to 65025 steps between its largest values, sums are exact */
     sa2_tensor bias; /* [n] or absent */
     sa2_activation activation;
     float slope;          /* of SA2_ACT_LEAKY */

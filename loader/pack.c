@@ -84,7 +84,7 @@ static const char *text_at(const sa2_pack *p, uint32_t offset)
 
 static sa2_status read_dtype(const sa2_pack *p, uint32_t offset, sa2_dtype *dtype, sa2_error *err)
 {
-    static const sa2_dtype known[] = {SA2_F32, SA2_BF16, SA2_U8, SA2_I8};
+    static const sa2_dtype known[] = {SA2_F32, SA2_BF16, SA2_U8, SA2_I8, SA2_I4};
     const char *name = text_at(p, offset);
     if (name == NULL)
         return damaged(p, err, "index: a dtype without a name");
@@ -95,7 +95,7 @@ static sa2_status read_dtype(const sa2_pack *p, uint32_t offset, sa2_dtype *dtyp
         }
     return sa2_fail(
         err, SA2_ERR_UNSUPPORTED,
-        "%s: values of dtype %.40s, this build has f32, bf16 and i8; make it again: sa2 "
+        "%s: values of dtype %.40s, this build has f32, bf16, i8 and i4; make it again: sa2 "
         "convert FOLDER %s",
         p->path, name, p->path);
 }
@@ -145,6 +145,8 @@ static sa2_status read_block(sa2_pack *p, int i, const unsigned char *record, ui
     bool rows = strcmp(block.layout, SA2_PACK_ROWS) == 0;
     uint64_t bytes =
         (uint64_t)count_of(block.ndim, block.shape) * (uint64_t)sa2_dtype_bytes(block.dtype);
+    if (block.dtype == SA2_I4)
+        bytes /= 2;
     if (rows ? block.bytes != bytes : block.ndim != 2 || block.bytes < bytes)
         return sa2_fail(err, SA2_ERR_FORMAT,
                         "%s: %s: %" PRIu64 " bytes expected, %" PRIu64 " found", p->path,
@@ -176,8 +178,8 @@ static bool lies_in(const sa2_pack_tensor *t, const sa2_pack_block *block)
     int64_t rows = block->shape[0], cols = count_of(block->ndim, block->shape) / rows;
     int64_t count = count_of(t->ndim, t->shape);
     bool plain = strcmp(block->layout, SA2_PACK_ROWS) == 0;
-    bool floats =
-        block->dtype == SA2_F32 || block->dtype == SA2_BF16 || (block->dtype == SA2_I8 && !plain);
+    bool floats = block->dtype == SA2_F32 || block->dtype == SA2_BF16 ||
+                  (sa2_dtype_is_rounded(block->dtype) && !plain);
     if (!same_part(t->name, block->name) || !floats ||
         (t->dtype == SA2_F32 && block->dtype == SA2_BF16))
         return false;

@@ -8,6 +8,7 @@ static const struct {
 } quants[SA2_QUANTS] = {
     [SA2_QUANT_NONE] = {"none", SA2_F32},
     [SA2_QUANT_INT8] = {"int8", SA2_I8},
+    [SA2_QUANT_INT4] = {"int4", SA2_I4},
 };
 
 const char *sa2_quant_name(sa2_quant quant)
@@ -28,12 +29,4 @@ bool sa2_quant_find(sa2_quant *quant, const char *name)
 sa2_dtype sa2_quant_dtype(sa2_quant quant, sa2_dtype plain)
 {
     return quant == SA2_QUANT_NONE ? plain : quants[quant].dtype;
-}
-
-bool sa2_quant_is(sa2_dtype dtype)
-{
-    for (int i = SA2_QUANT_NONE + 1; i < SA2_QUANTS; i++)
-        if (quants[i].dtype == dtype)
-            return true;
-    return false;
 }

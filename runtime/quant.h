@@ -12,6 +12,7 @@
 typedef enum sa2_quant {
     SA2_QUANT_NONE = 0, /* bf16; out of a native file, what it holds */
     SA2_QUANT_INT8,
+    SA2_QUANT_INT4,
     SA2_QUANTS
 } sa2_quant;
 
@@ -21,13 +22,10 @@ typedef struct sa2_quant_options {
     int only_layer; /* this layer alone is rounded, from 1; 0: all */
 } sa2_quant_options;
 
-const char *sa2_quant_name(sa2_quant quant); /* "none", "int8" */
+const char *sa2_quant_name(sa2_quant quant); /* "none", "int8", "int4" */
 bool sa2_quant_find(sa2_quant *quant, const char *name);
 
 /* Of the matrices. */
 sa2_dtype sa2_quant_dtype(sa2_quant quant, sa2_dtype plain);
-
-/* One of the dtypes that only sa2_quant_dtype() gives. */
-bool sa2_quant_is(sa2_dtype dtype);
 
 #endif

@@ -81,7 +81,7 @@ static bool takes_quant(sa2_weights *w, const char *name, sa2_quant quant, sa2_m
     if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
         return true;
     const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
-    if (block == NULL || !sa2_quant_is(block->dtype))
+    if (block == NULL || !sa2_dtype_is_rounded(block->dtype))
         return true;
     if (quant != SA2_QUANT_NONE && block->dtype != matrix->dtype) {
         const char *path = sa2_pack_path(sa2_tensor_map_pack(w->map));

@@ -1,4 +1,4 @@
-/* Products with matrices in 8 bits: every instruction set gives the same bits, and they are near the definition. */
+/* Products with matrices in 8 and 4 bits: every instruction set gives the same bits, near the definition. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,10 +19,13 @@ static const int64_t shapes[][3] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
-static sa2_matrix matrix_of(test_env *env, sa2_stream *s, const sa2_tensor *w)
+static const sa2_dtype dtypes[] = {SA2_I8, SA2_I4};
+enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
+
+static sa2_matrix matrix_of(test_env *env, sa2_stream *s, sa2_dtype dtype, const sa2_tensor *w)
 {
-    sa2_matrix m = test_matrix(env, s, SA2_I8, w->shape[0], w->shape[1]);
-    memset(m.data, 0x5a, sa2_matrix_bytes(s, SA2_I8, w->shape[0], w->shape[1]));
+    sa2_matrix m = test_matrix(env, s, dtype, w->shape[0], w->shape[1]);
+    memset(m.data, 0x5a, sa2_matrix_bytes(s, dtype, w->shape[0], w->shape[1]));
     sa2_matrix_write(s, &m, 0, *w);
     assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
     return m;
@@ -57,16 +60,17 @@ static void every_instruction_set_gives_the_same_bits_near_the_definition(void *
 {
     test_env *env = *state;
     for (int i = 0; i < N_SHAPES; i++)
-        for (int t = 0; t < 4; t++) {
+        for (int t = 0; t < 4 * N_DTYPES; t++) {
             sa2_dtype x_dtype = t & 1 ? SA2_BF16 : SA2_F32, y_dtype = t & 2 ? SA2_BF16 : SA2_F32;
+            sa2_dtype dtype = dtypes[t / 4];
             int64_t rows = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
             sa2_tensor x = test_random(env, x_dtype, rows, k);
             sa2_tensor w = test_random(env, SA2_BF16, n, k);
             sa2_tensor first = {0};
             for (int b = 0; b < env->n_streams; b++) {
                 sa2_stream *s = env->streams[b];
-                sa2_matrix m = matrix_of(env, s, &w);
-                double *want = product(env, &x, sa2_stream_layout(s, SA2_I8), &m);
+                sa2_matrix m = matrix_of(env, s, dtype, &w);
+                double *want = product(env, &x, sa2_stream_layout(s, dtype), &m);
                 sa2_tensor y = test_poisoned(env, y_dtype, rows, n);
                 sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
                 assert_close(env, s, env->isas[b], &y, want, allowed(y_dtype));
@@ -83,9 +87,9 @@ static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
     test_env *env = *state;
     int64_t rows = 131, k = 1100, n = 70;
     sa2_tensor x = test_random(env, SA2_BF16, rows, k), w = test_random(env, SA2_BF16, n, k);
-    for (int b = 0; b < env->n_streams; b++) {
-        sa2_stream *s = env->streams[b];
-        sa2_matrix m = matrix_of(env, s, &w);
+    for (int b = 0; b < env->n_streams * N_DTYPES; b++) {
+        sa2_stream *s = env->streams[b / N_DTYPES];
+        sa2_matrix m = matrix_of(env, s, dtypes[b % N_DTYPES], &w);
         sa2_linear_args args = {.w = &m, .x = x, .y = test_poisoned(env, SA2_F32, rows, n)};
         sa2_linear(s, args);
         sa2_tensor whole = args.y;
@@ -96,7 +100,7 @@ static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
             sa2_linear(s, args);
             sa2_tensor part = sa2_tensor_rows(whole, from, some);
             assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
-            assert_same_bits(env->isas[b], &args.y, &part);
+            assert_same_bits(env->isas[b / N_DTYPES], &args.y, &part);
         }
     }
     test_reset(env);
@@ -110,7 +114,7 @@ static void a_row_keeps_its_small_values_beside_a_large_one(void **state)
     ((float *)x.data)[17] = 100.0f;
     for (int b = 0; b < env->n_streams; b++) {
         sa2_stream *s = env->streams[b];
-        sa2_matrix m = matrix_of(env, s, &w);
+        sa2_matrix m = matrix_of(env, s, SA2_I8, &w);
         for (int64_t i = 0; i < n; i++) /* the large one is multiplied by 0 */
             ((int8_t *)m.data)[i / 16 * 16 * 512 + 17 / 4 * 64 + i % 16 * 4 + 17 % 4] = 0;
         double *want = product(env, &x, sa2_stream_layout(s, SA2_I8), &m);
@@ -127,7 +131,7 @@ static void what_has_no_such_matrices_refuses_them(void **state)
     test_env *env = *state;
     sa2_stream *s = env->streams[0];
     sa2_tensor w = test_random(env, SA2_F32, 4, 9), x = test_random(env, SA2_F32, 6, 1);
-    sa2_matrix m = matrix_of(env, s, &w);
+    sa2_matrix m = matrix_of(env, s, SA2_I8, &w);
     static const int32_t offsets[] = {0, 6};
     sa2_conv2d(s, (sa2_conv2d_args){
                       .y = sa2_tensor_3d(test_poisoned(env, SA2_F32, 6, 4).data, SA2_F32, 2, 3, 4),
@@ -135,14 +139,14 @@ static void what_has_no_such_matrices_refuses_them(void **state)
                       .w = &m,
                       .kernel = 3,
                       .stride = 1});
-    assert_refused(s, "conv2d: matrices of i8 are for layers");
+    assert_refused(s, "conv2d: matrices of i8 and i4 are for layers");
     sa2_conv_transpose1d(s, (sa2_conv_transpose1d_args){.y = test_poisoned(env, SA2_F32, 14, 4),
                                                         .x = x,
                                                         .sequences = {1, offsets},
                                                         .w = &m,
                                                         .kernel = 9,
                                                         .stride = 1});
-    assert_refused(s, "conv_transpose1d: matrices of i8 are for layers");
+    assert_refused(s, "conv_transpose1d: matrices of i8 and i4 are for layers");
     test_reset(env);
 }
 

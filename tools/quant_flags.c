@@ -5,7 +5,7 @@ static bool find(const char *option, const char *text, const sa2_usage_text *usa
 {
     if (text == NULL || sa2_quant_find(quant, text))
         return true;
-    sa2_options_refuse(usage, "--%s: none or int8 expected, \"%s\" found", option, text);
+    sa2_options_refuse(usage, "--%s: none, int8 or int4 expected, \"%s\" found", option, text);
     return false;
 }
 
@@ -15,6 +15,6 @@ bool sa2_quant_flags_finish(const sa2_quant_flags *flags, const sa2_usage_text *
     *options = (sa2_quant_options){0};
     if (!find("quant", flags->layers, usage, &options->layers))
         return false;
-    options->head = options->layers;
+    options->head = options->layers == SA2_QUANT_INT4 ? SA2_QUANT_INT8 : options->layers;
     return find("lm-head", flags->head, usage, &options->head);
 }

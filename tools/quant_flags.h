@@ -10,14 +10,15 @@ typedef struct sa2_quant_flags {
     const char *layers, *head; /* NULL: not given */
 } sa2_quant_flags;
 
-#define SA2_QUANT_CHOICE "weights of the decoder: none or int8"
+#define SA2_QUANT_CHOICE "weights of the decoder: none, int8 or int4"
 
 /* Two lines of a table of options. */
 #define SA2_QUANT_OPTIONS(flags)                                                                   \
     {"quant",          0,      SA2_OPTION_TEXT,                                                    \
      &(flags)->layers, "TYPE", SA2_QUANT_CHOICE " (none; a native file's as they are)"},           \
     {                                                                                              \
-        "lm-head", 0, SA2_OPTION_TEXT, &(flags)->head, "TYPE", "of lm_head (as --quant)"           \
+        "lm-head", 0, SA2_OPTION_TEXT, &(flags)->head, "TYPE",                                     \
+            "of lm_head (as --quant; int8 for int4)"                                               \
     }
 
 /* After reading. False after a complaint. */

@@ -14,12 +14,18 @@ size_t sa2_dtype_bytes(sa2_dtype dtype)
         return 2;
     case SA2_U8:
     case SA2_I8:
+    case SA2_I4:
         return 1;
     case SA2_DTYPES:
         break;
     }
     assert(!"dtype");
     return 0;
+}
+
+bool sa2_dtype_is_rounded(sa2_dtype dtype)
+{
+    return dtype == SA2_I8 || dtype == SA2_I4;
 }
 
 const char *sa2_dtype_name(sa2_dtype dtype)
@@ -35,6 +41,8 @@ const char *sa2_dtype_name(sa2_dtype dtype)
         return "u8";
     case SA2_I8:
         return "i8";
+    case SA2_I4:
+        return "i4";
     case SA2_DTYPES:
         break;
     }

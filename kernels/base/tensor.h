@@ -16,7 +16,8 @@ typedef enum sa2_dtype {
     SA2_BF16, /* upper half of an f32 */
     SA2_I32,
     SA2_U8,
-    SA2_I8, /* of matrices: with a scale for each row */
+    SA2_I8, /* of matrices: with a step for each row */
+    SA2_I4, /* of matrices: two in a byte, with a step for each row and a factor for each group */
     SA2_DTYPES
 } sa2_dtype;
 
@@ -30,8 +31,9 @@ typedef struct sa2_tensor {
     int64_t stride; /* elements from one index of dimension 0 to the next */
 } sa2_tensor;
 
-size_t sa2_dtype_bytes(sa2_dtype dtype);
-const char *sa2_dtype_name(sa2_dtype dtype); /* "f32", "bf16", "i32", "u8", "i8" */
+size_t sa2_dtype_bytes(sa2_dtype dtype);     /* that hold one value */
+bool sa2_dtype_is_rounded(sa2_dtype dtype);  /* I8 or I4 */
+const char *sa2_dtype_name(sa2_dtype dtype); /* "f32", "bf16", "i32", "u8", "i8", "i4" */
 
 /* Dense tensors over `data`. */
 sa2_tensor sa2_tensor_1d(void *data, sa2_dtype dtype, int64_t n);

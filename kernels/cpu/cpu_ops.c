@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu_ops.h"
 
 #include "kernels/cpu/matrix.h"
+#include "kernels/cpu/matrix_i4.h"
 #include "kernels/cpu/matrix_i8.h"
 
 const sa2_ops sa2_cpu_ops = {
@@ -38,7 +39,8 @@ const sa2_ops sa2_cpu_ops = {
     .cross_fade = sa2_cpu_cross_fade,
     .matrix_layouts = {[SA2_F32] = &sa2_cpu_layout_f32,
                        [SA2_BF16] = &sa2_cpu_layout_bf16,
-                       [SA2_I8] = &sa2_cpu_layout_i8},
+                       [SA2_I8] = &sa2_cpu_layout_i8,
+                       [SA2_I4] = &sa2_cpu_layout_i4},
     .matrix_bytes = sa2_cpu_matrix_bytes,
     .matrix_write = sa2_cpu_matrix_write,
     .matrix_write_swiglu = sa2_cpu_matrix_write_swiglu,

@@ -54,8 +54,7 @@ static void strip_vnni(const int8_t *x, const int8_t *w, int64_t steps, int rows
 static void run(const sa2_product *p, const sa2_product_part *part, const void *panels,
                 int64_t first_row, void *space)
 {
-    (void)space;
-    i8_run_strips(p, part, panels, first_row, STRIP_ROWS, strip_vnni);
+    i8_run_strips(p, part, panels, first_row, space, STRIP_ROWS, strip_vnni);
 }
 
 const sa2_product_kernel sa2_product_i8_avx512bf16 = {

@@ -20,8 +20,7 @@ static void strip_c(const int8_t *x, const int8_t *w, int64_t steps, int rows, i
 static void run(const sa2_product *p, const sa2_product_part *part, const void *panels,
                 int64_t first_row, void *space)
 {
-    (void)space;
-    i8_run_strips(p, part, panels, first_row, 1, strip_c);
+    i8_run_strips(p, part, panels, first_row, space, 1, strip_c);
 }
 
 const sa2_product_kernel sa2_product_i8_c = {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/matrix_i4.h"
 #include "kernels/cpu/matrix_i8.h"
 
 /* Both dtypes store 16 rows as 16 words of 32 bits side by side: one f32 column or two of bf16.
@@ -13,8 +14,15 @@ size_t sa2_cpu_matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols)
 {
     if (dtype == SA2_I8)
         return sa2_matrix_i8_bytes(rows, cols);
+    if (dtype == SA2_I4)
+        return sa2_matrix_i4_bytes(rows, cols);
     return (size_t)(sa2_matrix_blocks(rows) * SA2_BLOCK * sa2_matrix_padded(dtype, cols)) *
            sa2_dtype_bytes(dtype);
+}
+
+static const sa2_rounding *rounding_of(const sa2_matrix *w)
+{
+    return w->dtype == SA2_I8 ? &sa2_rounding_i8 : w->dtype == SA2_I4 ? &sa2_rounding_i4 : NULL;
 }
 
 typedef struct write_job {
@@ -95,8 +103,8 @@ static void clear_beyond(const sa2_matrix *w, bool two_parts)
 sa2_status sa2_cpu_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
                                 sa2_error *err)
 {
-    if (w->dtype == SA2_I8)
-        return sa2_matrix_i8_write(s, w, first, &src, err);
+    if (rounding_of(w) != NULL)
+        return sa2_matrix_rounded_write(s, rounding_of(w), w, first, &src, err);
     int64_t end = first + src.shape[0];
     write_job job = {.w = w, .src = {&src}, .first = first, .first_block = first / SA2_BLOCK};
     int64_t n = src.shape[0] > 0 ? (end - 1) / SA2_BLOCK - job.first_block + 1 : 0;
@@ -109,8 +117,8 @@ sa2_status sa2_cpu_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2
 sa2_status sa2_cpu_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_tensor up,
                                        sa2_error *err)
 {
-    if (w->dtype == SA2_I8)
-        return sa2_matrix_i8_write_swiglu(s, w, &gate, &up, err);
+    if (rounding_of(w) != NULL)
+        return sa2_matrix_rounded_write_swiglu(s, rounding_of(w), w, &gate, &up, err);
     write_job job = {.w = w, .src = {&gate, &up}};
     sa2_threads_run(sa2_cpu_of(s)->threads, (int)sa2_matrix_blocks(w->rows), write_block, &job);
     clear_beyond(w, true);

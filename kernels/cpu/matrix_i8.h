@@ -4,12 +4,11 @@
  * multiples of 64; what is beyond the matrix is 0:
  *   i8    [blocks, cols / 4, 16, 4]: four columns side by side, as a tile of AMX-INT8 and vpdpbusd take them
  *   f32   [blocks, 16]: the steps, behind all blocks
- * A gate-and-up matrix has 16 rows of the gate, 16 of up, and so on.
  */
 #ifndef SA2_KERNELS_CPU_MATRIX_I8_H
 #define SA2_KERNELS_CPU_MATRIX_I8_H
 
-#include "kernels/cpu/matrix.h"
+#include "kernels/cpu/matrix_rounded.h"
 
 enum {
     SA2_I8_COLS = 64,          /* columns are padded to these */
@@ -34,12 +33,7 @@ static inline const float *sa2_i8_steps(const sa2_matrix *w, int64_t block)
     return (const float *)sa2_i8_block(w, sa2_matrix_blocks(w->rows)) + block * SA2_BLOCK;
 }
 
-/* For matrix.c: the contracts of kernels/ops.h for a matrix of I8.
- * Errors: SA2_ERR_LIMIT more than SA2_I8_MAX_COLS columns. */
+extern const sa2_rounding sa2_rounding_i8;
 size_t sa2_matrix_i8_bytes(int64_t rows, int64_t cols);
-sa2_status sa2_matrix_i8_write(sa2_stream *s, sa2_matrix *w, int64_t first, const sa2_tensor *src,
-                               sa2_error *err);
-sa2_status sa2_matrix_i8_write_swiglu(sa2_stream *s, sa2_matrix *w, const sa2_tensor *gate,
-                                      const sa2_tensor *up, sa2_error *err);
 
 #endif

@@ -84,7 +84,7 @@ extern const sa2_product_kernel sa2_product_f32_avx512, sa2_product_bf16_avx512;
 extern const sa2_product_kernel sa2_product_bf16_avx512bf16;
 extern const sa2_product_kernel sa2_product_bf16_amx;
 
-/* x in either dtype with w in i8. */
+/* x in either dtype with w in i8 or i4. */
 extern const sa2_product_kernel sa2_product_i8_c, sa2_product_i8_avx2;
 extern const sa2_product_kernel sa2_product_i8_avx512bf16, sa2_product_i8_amx;
 
