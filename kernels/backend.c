@@ -187,6 +187,11 @@ sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err)
     return st;
 }
 
+void sa2_stream_poll(sa2_stream *s, void **queue, bool *idle)
+{
+    s->driver->poll(s, queue, idle);
+}
+
 void sa2_upload(sa2_stream *s, sa2_tensor dst, const void *src)
 {
     if (s->status == SA2_OK)

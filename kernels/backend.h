@@ -47,6 +47,10 @@ void sa2_stream_destroy(sa2_stream *s);
 /* Waits for all ops; the first failure since the last call, which it clears. */
 sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err);
 
+/* For libraries that work on the device beside the ops: *queue is its own name of the order of work (a cudaStream_t), NULL
+ * where an op has run when its call returns. *idle: all that was asked for has run, or has failed. */
+void sa2_stream_poll(sa2_stream *s, void **queue, bool *idle);
+
 /* Between host memory and a dense tensor of the device; ordered with the ops around it. The host
  * side of a download is valid after sa2_stream_finish(). */
 void sa2_upload(sa2_stream *s, sa2_tensor dst, const void *src);

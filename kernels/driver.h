@@ -26,6 +26,7 @@ typedef struct sa2_driver {
     sa2_status (*stream_open)(sa2_stream *s, void *device, sa2_error *err);
     void (*stream_close)(sa2_stream *s);
     sa2_status (*finish)(sa2_stream *s, sa2_error *err);
+    void (*poll)(sa2_stream *s, void **queue, bool *idle); /* as sa2_stream_poll() */
     sa2_status (*upload)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);
     sa2_status (*download)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);
 } sa2_driver;

@@ -83,6 +83,7 @@ static sa2_engine *open_as_rank(sa2_engine_flags *f, const sa2_usage_text *usage
     if (!sa2_rank_flags_open(&f->ranks, &f->options.n_threads, usage, exit_code))
         return NULL;
     f->options.comm = f->ranks.comm;
+    f->options.device = sa2_rank_flags_device(&f->ranks, f->options.device);
     bool first = sa2_comm_rank(f->ranks.comm) == 0;
     f->progress.quiet = f->progress.quiet || !first;
     if (!first)

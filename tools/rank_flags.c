@@ -3,7 +3,9 @@
 #include "tools/rank_flags.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -41,11 +43,20 @@ bool sa2_rank_flags_open(sa2_rank_flags *f, int *n_threads, const sa2_usage_text
     if (st == SA2_OK && launch.size > 1) {
         if (*n_threads == 0)
             *n_threads = share_of_processors(&launch);
+        f->local_rank = launch.local_rank;
         st = sa2_comm_open(&f->comm, &launch, (int64_t)f->timeout_s * 1000, &err);
     }
     if (st != SA2_OK)
         *exit_code = sa2_report_failure(usage->name, st, &err);
     return st == SA2_OK;
+}
+
+const char *sa2_rank_flags_device(sa2_rank_flags *f, const char *device)
+{
+    if (f->comm == NULL || device == NULL || strcmp(device, "cuda") != 0)
+        return device;
+    snprintf(f->device, sizeof f->device, "cuda:%d", f->local_rank);
+    return f->device;
 }
 
 void sa2_rank_flags_close(sa2_rank_flags *f)

@@ -7,8 +7,10 @@
 #include "tools/options.h"
 
 typedef struct sa2_rank_flags {
-    int timeout_s;  /* 0: the default */
-    sa2_comm *comm; /* NULL: one rank */
+    int timeout_s;   /* 0: the default */
+    sa2_comm *comm;  /* NULL: one rank */
+    char device[24]; /* of sa2_rank_flags_device() */
+    int local_rank;
 } sa2_rank_flags;
 
 #define SA2_RANK_OPTION(flags)                                                                     \
@@ -25,6 +27,9 @@ int sa2_rank_flags_rank(void);
  * complaint, with *exit_code. */
 bool sa2_rank_flags_open(sa2_rank_flags *flags, int *n_threads, const sa2_usage_text *usage,
                          int *exit_code);
+
+/* "cuda" is a device of its own for each rank of a machine. Valid as long as *flags. */
+const char *sa2_rank_flags_device(sa2_rank_flags *flags, const char *device);
 
 /* After the engine is destroyed. */
 void sa2_rank_flags_close(sa2_rank_flags *flags);

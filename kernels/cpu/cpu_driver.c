@@ -64,6 +64,13 @@ static sa2_status finish(sa2_stream *s, sa2_error *err)
     return SA2_OK;
 }
 
+static void poll(sa2_stream *s, void **queue, bool *idle)
+{
+    (void)s;
+    *queue = NULL;
+    *idle = true;
+}
+
 static sa2_status copy(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err)
 {
     (void)s;
@@ -83,6 +90,7 @@ const sa2_driver sa2_cpu_driver = {
     .stream_open = stream_open,
     .stream_close = stream_close,
     .finish = finish,
+    .poll = poll,
     .upload = copy,
     .download = copy,
 };

@@ -325,6 +325,13 @@ static sa2_status finish(sa2_stream *s, sa2_error *err)
     *q->fault = {};
     return st;
 }
+
+static void poll(sa2_stream *s, void **device_queue, bool *idle)
+{
+    queue *q = queue_of(s);
+    *device_queue = q->stream;
+    *idle = cudaStreamQuery(q->stream) != cudaErrorNotReady;
+}
 } // namespace sa2_cuda
 
 extern "C" const sa2_driver sa2_cuda_driver = {
@@ -338,6 +345,7 @@ extern "C" const sa2_driver sa2_cuda_driver = {
     .stream_open = sa2_cuda::stream_open,
     .stream_close = sa2_cuda::stream_close,
     .finish = sa2_cuda::finish,
+    .poll = sa2_cuda::poll,
     .upload = sa2_cuda::upload,
     .download = sa2_cuda::start_download,
 };

@@ -15,7 +15,7 @@
 #ifndef SA2_RUNTIME_SERVING_COMM_H
 #define SA2_RUNTIME_SERVING_COMM_H
 
-#include "kernels/ops.h"
+#include "kernels/backend.h"
 #include "loader/shard.h"
 #include "runtime/serving/comm_link.h"
 #include "runtime/serving/launch.h"
@@ -44,6 +44,18 @@ int64_t sa2_comm_timeout_ms(const sa2_comm *comm);
 sa2_status sa2_comm_reserve(sa2_comm *comm, int64_t summed, int64_t joined, sa2_error *err);
 size_t sa2_comm_bytes(int size, int64_t summed, int64_t joined);
 
+/* Where the stream's device has a queue of its own and all ranks have NCCL, tensors go from device to device from now on,
+ * after sa2_comm_reserve(); else they stay on their way through host memory. Errors: SA2_ERR_DEVICE NCCL's. */
+sa2_status sa2_comm_use_device(sa2_comm *comm, sa2_backend *backend, sa2_stream *s, sa2_error *err);
+
+/* The same by that library, whatever the device. *used: all ranks have it; if not, *err says why it is not used when that is
+ * this rank's fault. */
+sa2_status sa2_comm_use_nccl(sa2_comm *comm, sa2_backend *backend, const char *library, bool *used,
+                             sa2_error *err);
+
+/* Before the backend is closed. */
+void sa2_comm_leave_device(sa2_comm *comm);
+
 /* This rank cannot go on: the others hear so in the next call that expects something of it, and every later call here fails
  * with the same words. NULL is fine. */
 void sa2_comm_give_up(sa2_comm *comm, const sa2_error *why);
@@ -71,6 +83,9 @@ typedef struct sa2_comm_place {
  * and after. */
 void sa2_comm_sum(sa2_comm *comm, sa2_stream *s, sa2_tensor x, sa2_tensor part,
                   sa2_comm_place place);
+
+/* Waits until what was asked for has run on the device, at most as long as the ranks wait for each other. */
+void sa2_comm_wait(sa2_comm *comm, sa2_stream *s, sa2_comm_place place);
 
 /* x of rank 0 to all. */
 void sa2_comm_copy(sa2_comm *comm, sa2_stream *s, sa2_tensor x, sa2_comm_place place);

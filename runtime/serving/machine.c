@@ -80,6 +80,9 @@ sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
     sa2_status st = take_memory(m, plan, err);
     if (st == SA2_OK)
         st = sa2_step_create(&m->step, &step, m->stream, &m->pages, &m->device, &m->host, err);
+    if (st == SA2_OK)
+        st = sa2_comm_use_device(options->comm, model->backend, m->stream, err);
+    m->comm = options->comm;
     if (st == SA2_OK && model->shard.rank == 0)
         st = create_service(m, plan, options, model, err);
     return st == SA2_OK ? st : sa2_wrap(err, st, "engine");
@@ -90,6 +93,7 @@ void sa2_machine_destroy(sa2_machine *m)
     if (m->model == NULL)
         return;
     sa2_backend *backend = m->model->backend;
+    sa2_comm_leave_device(m->comm);
     sa2_generator_destroy(m->generator);
     sa2_encoder_destroy(m->encoder);
     sa2_arena_destroy(&m->host);

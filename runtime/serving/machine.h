@@ -9,6 +9,7 @@
 
 typedef struct sa2_machine {
     const sa2_model *model; /* borrowed */
+    sa2_comm *comm;         /* borrowed; NULL: one rank */
     sa2_stream *stream;
     sa2_arena pages, device, work; /* of the backend */
     sa2_arena host;

@@ -278,6 +278,7 @@ static sa2_status compute(sa2_step *step, sa2_stream *s, sa2_arena *work, const 
     else if (news->n_logits > 0)
         sa2_comm_join(step->options.comm, s, step->logits, logits, step->widths,
                       (sa2_comm_place){"the logits", -1});
+    sa2_comm_wait(step->options.comm, s, (sa2_comm_place){"the end of a step", -1});
     sa2_status finished = sa2_stream_finish(s, st == SA2_OK ? err : NULL);
     st = st == SA2_OK ? finished : st;
     return st == SA2_OK ? st : sa2_wrap(err, st, "step of %d rows", news->n_rows);

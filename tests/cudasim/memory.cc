@@ -54,6 +54,7 @@ static const struct {
      "CUDA driver version is insufficient for CUDA runtime version"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
 };
 
@@ -182,6 +183,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
     return outcome("cudaStreamSynchronize");
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t)
+{
+    return outcome("cudaStreamQuery");
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)

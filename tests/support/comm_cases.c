@@ -21,21 +21,25 @@ typedef struct bench {
     float *host; /* [4, MOST] */
 } bench;
 
-static void open_bench(bench *b, sa2_comm *comm, const char *device)
+static void open_bench(bench *b, sa2_comm *comm, const char *nccl)
 {
     sa2_error err = {0};
     *b = (bench){.comm = comm, .host = calloc(4 * MOST, sizeof *b->host)};
-    const sa2_backend_options options = {.device = device, .n_threads = 1};
+    bool used = false;
+    const sa2_backend_options options = {.n_threads = 1};
     if (b->host == NULL || sa2_backend_open(&b->backend, &options, &err) != SA2_OK ||
         sa2_stream_create(&b->s, b->backend, 0, &err) != SA2_OK ||
         sa2_backend_arena_create(b->backend, &b->memory, 3 * MOST * sizeof(float), &err) !=
             SA2_OK ||
-        sa2_comm_reserve(comm, MOST, MOST, &err) != SA2_OK)
+        sa2_comm_reserve(comm, MOST, MOST, &err) != SA2_OK ||
+        (nccl != NULL && sa2_comm_use_nccl(comm, b->backend, nccl, &used, &err) != SA2_OK))
         fail_msg("%s", err.message);
+    assert_true(used == (nccl != NULL));
 }
 
 static void close_bench(bench *b)
 {
+    sa2_comm_leave_device(b->comm);
     sa2_backend_arena_destroy(b->backend, &b->memory);
     sa2_stream_destroy(b->s);
     sa2_backend_close(b->backend);
@@ -152,7 +156,7 @@ static void check_bytes(sa2_comm *comm)
         assert_int_equal(all[r], 100 + r);
 }
 
-void test_comm_calls(sa2_comm *comm, const char *device)
+void test_comm_calls(sa2_comm *comm, const char *nccl)
 {
     static const int64_t shapes[][2] = {
         {1, 1},    {1, 512},             /* a row of decoding */
@@ -160,7 +164,7 @@ void test_comm_calls(sa2_comm *comm, const char *device)
         {16, 511}, {95, 509}, {96, 512}, /* and those that are summed by shares */
     };
     bench b;
-    open_bench(&b, comm, device);
+    open_bench(&b, comm, nccl);
     for (int turn = 0; turn < 3; turn++)
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
             check_sum(&b, turn, shapes[i][0], shapes[i][1]);

@@ -5,7 +5,8 @@
 
 #include "runtime/serving/comm.h"
 
-/* All ranks call it at the same time. Fails the test with what differs. */
-void test_comm_calls(sa2_comm *comm, const char *device);
+/* All ranks call it at the same time. nccl: a library that tensors go by, NULL for host memory. Fails the test with what
+ * differs. */
+void test_comm_calls(sa2_comm *comm, const char *nccl);
 
 #endif
