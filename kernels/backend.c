@@ -112,6 +112,11 @@ int sa2_backend_threads(const sa2_backend *backend)
     return backend->driver->threads(backend->device);
 }
 
+bool sa2_backend_reads_host(const sa2_backend *backend)
+{
+    return backend->driver->reads_host;
+}
+
 int sa2_backend_ops(const sa2_backend *backend, int *all)
 {
     return sa2_ops_count(backend->driver->ops, all);
@@ -170,6 +175,11 @@ void sa2_stream_destroy(sa2_stream *s)
     s->driver->stream_close(s);
     sa2_backend_arena_destroy(s->backend, &s->scratch);
     free(s);
+}
+
+sa2_backend *sa2_stream_backend(const sa2_stream *s)
+{
+    return s->backend;
 }
 
 sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err)

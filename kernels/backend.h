@@ -28,13 +28,16 @@ void sa2_backend_close(sa2_backend *backend); /* NULL is fine */
 const char *sa2_backend_device(const sa2_backend *backend); /* "cpu" */
 const char *sa2_backend_isa(const sa2_backend *backend); /* the one chosen; "sm_90 NVIDIA H200" */
 int sa2_backend_threads(const sa2_backend *backend);
+/* Whether ops read the host's memory where it lies: what is mapped there need not be copied. */
+bool sa2_backend_reads_host(const sa2_backend *backend);
 int sa2_backend_ops(const sa2_backend *backend, int *all); /* ops that it has, and all there are */
 
 /* An arena over memory of the device. */
 sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                     sa2_error *err);
 
-/* The same in memory that the host too may use while no op runs, slower for the device; for tests. */
+/* The same in memory that the host too may use while no op runs, slower for the device: for files that are written
+ * from it, and tests. */
 sa2_status sa2_backend_arena_create_shared(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                            sa2_error *err);
 void sa2_backend_arena_destroy(sa2_backend *backend, sa2_arena *arena);
@@ -43,6 +46,7 @@ void sa2_backend_arena_destroy(sa2_backend *backend, sa2_arena *arena);
 sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratch_bytes,
                              sa2_error *err);
 void sa2_stream_destroy(sa2_stream *s);
+sa2_backend *sa2_stream_backend(const sa2_stream *s);
 
 /* Waits for all ops; the first failure since the last call, which it clears. */
 sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err);

@@ -8,6 +8,7 @@
 
 typedef struct sa2_driver {
     const sa2_ops *ops;
+    bool reads_host; /* ops read and write any memory of the host, memory_create() gives it */
 
     /* Device number `ordinal`, 0 the first. Errors: SA2_ERR_UNSUPPORTED when there is none of that number or
      * it cannot do what is asked, SA2_ERR_DEVICE when it reports a failure. */

@@ -19,10 +19,11 @@ static sa2_status put_full_name(char full[FULL_NAME_BYTES], const sa2_pack_sink 
 }
 
 sa2_status sa2_pack_sink_open(sa2_pack_sink *sink, sa2_pack_writer *writer, const char *part,
-                              sa2_tensor_map *map, sa2_error *err)
+                              sa2_tensor_map *map, sa2_backend *backend, sa2_error *err)
 {
     int n = sa2_tensor_map_count(map);
-    *sink = (sa2_pack_sink){.writer = writer, .part = part, .map = map, .n_originals = n};
+    *sink = (sa2_pack_sink){
+        .writer = writer, .part = part, .map = map, .n_originals = n, .backend = backend};
     sink->placed = calloc((size_t)n + 1, sizeof *sink->placed);
     bool made = sink->placed != NULL;
     for (int i = 0; made && i < n; i++)
@@ -35,15 +36,12 @@ sa2_status sa2_pack_sink_open(sa2_pack_sink *sink, sa2_pack_writer *writer, cons
 
 void *sa2_pack_sink_room(sa2_pack_sink *sink, size_t bytes)
 {
-    enum { ALIGN = 4096 };
-    if (bytes > sink->room_bytes) {
-        free(sink->room);
-        sink->room_bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-        sink->room = aligned_alloc(ALIGN, sink->room_bytes);
-        if (sink->room == NULL)
-            sink->room_bytes = 0;
+    if (bytes > sink->room.bytes || sink->room.base == NULL) {
+        sa2_backend_arena_destroy(sink->backend, &sink->room);
+        if (sa2_backend_arena_create_shared(sink->backend, &sink->room, bytes, NULL) != SA2_OK)
+            sink->room = (sa2_arena){0};
     }
-    return sink->room;
+    return sink->room.base;
 }
 
 /* Values of f32 that were rounded are the release's no longer: they come back as what they are now. */
@@ -115,6 +113,7 @@ void sa2_pack_sink_close(sa2_pack_sink *sink)
 {
     sa2_name_table_destroy(&sink->originals);
     free(sink->placed);
-    free(sink->room);
+    if (sink->backend != NULL)
+        sa2_backend_arena_destroy(sink->backend, &sink->room);
     *sink = (sa2_pack_sink){0};
 }

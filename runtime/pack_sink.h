@@ -7,7 +7,7 @@
 #ifndef SA2_RUNTIME_PACK_SINK_H
 #define SA2_RUNTIME_PACK_SINK_H
 
-#include "kernels/base/tensor.h"
+#include "kernels/backend.h"
 #include "loader/name_table.h"
 #include "loader/pack_writer.h"
 #include "loader/tensor_map.h"
@@ -19,8 +19,8 @@ typedef struct sa2_pack_sink {
     sa2_name_table originals; /* the release's tensors, with their places in the map */
     int n_originals;          /* they come first there */
     bool *placed;             /* by place: a block holds it */
-    void *room;               /* for the block that is being made */
-    size_t room_bytes;
+    sa2_backend *backend;     /* borrowed: its ops fill the blocks */
+    sa2_arena room;           /* for the block that is being made: of the backend and of the host */
 } sa2_pack_sink;
 
 /* A tensor of the map in a block. Only those are recorded that are the release's own. */
@@ -33,7 +33,7 @@ typedef struct sa2_pack_piece {
 
 /* The map's tensors are the release's: before anything is folded. Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_pack_sink_open(sa2_pack_sink *sink, sa2_pack_writer *writer, const char *part,
-                              sa2_tensor_map *map, sa2_error *err);
+                              sa2_tensor_map *map, sa2_backend *backend, sa2_error *err);
 
 /* Memory for the next block, aligned for the ops; its content is undefined. NULL: there is none. */
 void *sa2_pack_sink_room(sa2_pack_sink *sink, size_t bytes);

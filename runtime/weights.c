@@ -186,11 +186,42 @@ static void give_matrix(sa2_weights *w, const char *name, const sa2_matrix *m, i
          sa2_matrix_bytes(w->stream, m->dtype, m->rows, m->cols), n, pieces);
 }
 
+/* What a native file holds as the ops want it, from where it is mapped to a device that cannot read there. */
+static void *settle(sa2_weights *w, const void *mapped, sa2_tensor bytes)
+{
+    bytes.data = take(w, sa2_tensor_bytes(&bytes));
+    if (bytes.data != NULL && mapped != NULL)
+        sa2_upload(w->stream, bytes, mapped);
+    return bytes.data;
+}
+
+static bool take_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x)
+{
+    if (!sa2_weights_native_tensor(w, name, x))
+        return false;
+    if (!sa2_backend_reads_host(sa2_stream_backend(w->stream)))
+        x->data = settle(w, x->data, *x);
+    return true;
+}
+
+static bool take_native_matrix(sa2_weights *w, const char *name, sa2_quant quant,
+                               sa2_matrix *matrix)
+{
+    if (!sa2_weights_native_matrix(w, name, quant, matrix))
+        return false;
+    if (sa2_backend_reads_host(sa2_stream_backend(w->stream)))
+        return true;
+    size_t bytes = sa2_matrix_bytes(w->stream, matrix->dtype, matrix->rows, matrix->cols);
+    matrix->data =
+        settle(w, matrix->data, sa2_tensor_1d(NULL, SA2_I32, (int64_t)(bytes / sizeof(int32_t))));
+    return true;
+}
+
 /* A dense tensor of f32 or `dtype` out of one of the map's with as many elements. */
 static sa2_tensor take_tensor(sa2_weights *w, const char *name, sa2_tensor dst, int ndim,
                               const int64_t *shape)
 {
-    if (sa2_weights_native_tensor(w, name, &dst))
+    if (take_native_tensor(w, name, &dst))
         return dst;
     dst.data = take_weight(w, sa2_tensor_bytes(&dst));
     sa2_tensor src = find(w, name, ndim, shape), flat = dst;
@@ -227,7 +258,7 @@ static sa2_matrix take_matrix(sa2_weights *w, const char *name, sa2_quant quant,
                               int64_t cols, bool *there)
 {
     sa2_matrix matrix = {.dtype = sa2_quant_dtype(quant, w->dtype), .rows = rows, .cols = cols};
-    *there = sa2_weights_native_matrix(w, name, quant, &matrix);
+    *there = take_native_matrix(w, name, quant, &matrix);
     if (!*there) {
         matrix.data = take_weight(w, sa2_matrix_bytes(w->stream, matrix.dtype, rows, cols));
         *there = sa2_weights_native_cut(w, name, &matrix);
@@ -300,7 +331,7 @@ static sa2_tensor stack_bias(sa2_weights *w, int64_t rows, const char *prefix, i
     sa2_pack_piece pieces[MAX_STACK];
     sa2_tensor bias = sa2_tensor_1d(NULL, SA2_F32, rows);
     put_stack_name(name, w, prefix, n, parts, ".bias");
-    if (sa2_weights_native_tensor(w, name, &bias))
+    if (take_native_tensor(w, name, &bias))
         return bias;
     bias.data = take_weight(w, sa2_tensor_bytes(&bias));
     if (bias.data != NULL)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "kernels/backend.h"
 #include "kernels/layout.h"
 #include "runtime/weights_cut.h"
 
@@ -13,12 +14,15 @@ static void note(sa2_weights *w, sa2_status st)
 
 static void refuse_layout(sa2_weights *w, const sa2_pack_block *block, const char *wanted)
 {
+    if (w->status == SA2_ERR_UNSUPPORTED)
+        return; /* once for the whole file */
     const char *path = sa2_pack_path(sa2_tensor_map_pack(w->map));
     note(w,
          sa2_fail_also(w->err, SA2_ERR_UNSUPPORTED,
                        "%s: %s is in the order %.60s, this device reads %s; make the file again: "
-                       "sa2 convert FOLDER %s",
-                       path, block->name, block->layout, wanted, path));
+                       "sa2 convert --device %s FOLDER %s",
+                       path, block->name, block->layout, wanted,
+                       sa2_backend_device(sa2_stream_backend(w->stream)), path));
 }
 
 static void refuse_shape(sa2_weights *w, const sa2_pack_block *block, const sa2_tensor *wanted)
@@ -32,7 +36,12 @@ static void refuse_shape(sa2_weights *w, const sa2_pack_block *block, const sa2_
                           sa2_tensor_describe(&has, found, sizeof found)));
 }
 
-/* The block's data. False: it is to be copied. */
+static bool reads_host(const sa2_weights *w)
+{
+    return sa2_backend_reads_host(sa2_stream_backend(w->stream));
+}
+
+/* The block's data. False: it is to be converted. */
 static bool find_block(sa2_weights *w, const char *name, const char *layout,
                        const sa2_tensor *wanted, void **data)
 {
@@ -52,7 +61,8 @@ static bool find_block(sa2_weights *w, const char *name, const char *layout,
         return strcmp(block->layout, layout) == 0 && wanted->ndim == 2 &&
                sa2_weights_cut_in_place(w, block, wanted, data);
     }
-    w->mapped += (size_t)block->bytes;
+    if (reads_host(w))
+        w->mapped += (size_t)block->bytes;
     if (w->arena == NULL) /* measuring: no room is needed for it */
         return true;
     if (strcmp(block->layout, layout) != 0) {

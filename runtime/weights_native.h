@@ -5,8 +5,8 @@
 
 #include "runtime/weights.h"
 
-/* Sets data to the block `name` of the map's native file, checked unless w only measures; false when it has to be
- * copied: there is no native file, or it holds another dtype. Damage and another order of bytes are lines of
+/* Sets data to the block `name` of the map's native file, which is in the host's memory, checked unless w only
+ * measures; false when it has to be made: there is no native file, or it holds another dtype. Damage and another order of bytes are lines of
  * the report; data then stays NULL. Of a matrix that was rounded to fewer bits dtype is set: `quant` must be the same
  * or none. */
 bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x);

@@ -15,16 +15,27 @@ lm=language_model speech=token2wav
     $speech/{source,speaker_head,speech_tokenizer_37,stft16,time_embedding}.safetensors \
     $speech/vocoder_stream_single.safetensors
 
-# The engine: the same greedy tokens as on the processor.
+# The engine: the same greedy tokens as on the processor, from a folder and from a native file made for the device.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$sa2" make-checkpoint -q --preset tiny --tokenizer tiny_tokenizer "$work/model"
-answer() { # DEVICE QUESTION...: the tokens of the answer
-    "$sa2" chat -m "$work/model" --device "$1" "${@:2}" --max-tokens 6 --ignore-eos --temperature 0 --json |
+"$sa2" convert -q --device cuda-sim "$work/model" "$work/device.sa2"
+answer() { # MODEL DEVICE TEXT: the tokens of the answer
+    "$sa2" chat -m "$work/$1" --device "$2" --text "$3" --max-tokens 6 --ignore-eos --temperature 0 --json |
         grep -o '"ids":\[[^]]*\]'
 }
-for text in "hi there" "a longer question, which fills more than one row of tiles"; do
-    on_processor=$(answer cpu --text "$text")
-    on_device=$(answer cuda-sim --text "$text")
-    [ "$on_processor" = "$on_device" ] || { echo "\"$text\": $on_device, $on_processor on the processor"; exit 1; }
-done
+same() { # MODEL TEXT
+    on_processor=$(answer model cpu "$2")
+    on_device=$(answer "$1" cuda-sim "$2")
+    [ "$on_processor" = "$on_device" ] || { echo "\"$2\": $on_device, $on_processor on the processor"; exit 1; }
+}
+same model "hi there"
+same device.sa2 "a longer question, which fills more than one row of tiles"
+"$sa2" check --quiet --device cuda-sim -m "$work/device.sa2" $lm/decoder_short.safetensors $speech/speaker_37.safetensors
+
+# What was made for one device is not read by another.
+refused=$("$sa2" chat -m "$work/device.sa2" --device cpu --text hi 2>&1) && { echo "read on the processor"; exit 1; }
+case $refused in
+*"make the file again: sa2 convert --device cpu FOLDER"*) ;;
+*) echo "a refusal with the command expected, found: $refused" && exit 1 ;;
+esac

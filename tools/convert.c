@@ -75,7 +75,7 @@ int sa2_command_convert(int argc, char **argv)
     const sa2_option own[] = {
         {"to", 0, SA2_OPTION_TEXT, &c.to, "KIND",
          "native (the default): one file for -m; safetensors: a folder again"},
-        {"device", 0, SA2_OPTION_TEXT, &c.device, "NAME", "that will read the file: auto or cpu"},
+        {"device", 0, SA2_OPTION_TEXT, &c.device, "NAME", "that will read the file: auto, cpu, cuda or cuda:1"},
         SA2_QUANT_OPTIONS(&c.quant),
         {"threads", 't', SA2_OPTION_INT, &c.n_threads, "N", "threads (all processors)"},
         {"quiet", 'q', SA2_OPTION_FLAG, &c.quiet, NULL, "no progress"},

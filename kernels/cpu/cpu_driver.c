@@ -81,6 +81,7 @@ static sa2_status copy(sa2_stream *s, void *dst, const void *src, size_t bytes, 
 
 const sa2_driver sa2_cpu_driver = {
     .ops = &sa2_cpu_ops,
+    .reads_host = true,
     .open = open_cpu,
     .close = close_cpu,
     .variant = variant,

@@ -336,6 +336,7 @@ static void poll(sa2_stream *s, void **device_queue, bool *idle)
 
 extern "C" const sa2_driver sa2_cuda_driver = {
     .ops = &sa2_cuda::ops,
+    .reads_host = false,
     .open = sa2_cuda::open_device,
     .close = sa2_cuda::close_device,
     .variant = sa2_cuda::variant,

@@ -257,7 +257,7 @@ static sa2_status pack_part(sa2_weights *w, sa2_pack_writer *writer, const char 
                             sa2_tensor_map *map, sa2_error *err)
 {
     w->map = map;
-    return sa2_pack_sink_open(w->sink, writer, part, map, err);
+    return sa2_pack_sink_open(w->sink, writer, part, map, sa2_stream_backend(w->stream), err);
 }
 
 static sa2_status finish_part(sa2_weights *w, sa2_status st, sa2_error *err)
