@@ -236,6 +236,56 @@ static void print_ceiling(const sa2_bench *bench, const char *name, double value
                             .bench = "ceiling", .name = name, .value = 1e-9 * value, .unit = unit});
 }
 
+/* ---- of a device ---- */
+
+typedef struct device_probe {
+    sa2_stream *stream;
+    sa2_probe what;
+    void *memory;
+    size_t bytes;
+    double work; /* of one run */
+    sa2_status status;
+    sa2_error *err;
+} device_probe;
+
+static void run_device(void *context, int turn)
+{
+    device_probe *p = context;
+    (void)turn;
+    sa2_status st = sa2_stream_probe(p->stream, p->what, p->memory, p->bytes, &p->work, p->err);
+    if (p->status == SA2_OK)
+        p->status = st;
+}
+
+sa2_status sa2_ceilings_measure_device(sa2_bench *bench, sa2_stream *s, void *memory, size_t bytes,
+                                       sa2_error *err)
+{
+    static const struct {
+        const char *name, *unit;
+    } names[] = {{"read", "GB/s"},
+                 {"copy, both ways counted", "GB/s"},
+                 {"f32 in registers", "GFLOP/s"},
+                 {"bf16 in registers (mma.sync)", "GFLOP/s"}};
+    double *const rates[] = {&bench->read_bytes, NULL, &bench->f32_flops, &bench->bf16_flops};
+    sa2_bench quick = *bench;
+    quick.seconds = bench->seconds < 0.3 ? bench->seconds : 0.3;
+    sa2_bench_wants(bench, "ceilings"); /* always; as a filter it asks for nothing else */
+    for (int i = SA2_PROBE_READ; i <= SA2_PROBE_BF16; i++) {
+        device_probe p = {
+            .stream = s, .what = (sa2_probe)i, .memory = memory, .bytes = bytes, .err = err};
+        sa2_timing t = sa2_bench_time_ops(&quick, s, run_device, NULL, &p);
+        if (p.status == SA2_OK && t.n == 0)
+            p.status =
+                sa2_fail(err, SA2_ERR_DEVICE, "ceiling %s: the device failed", names[i].name);
+        if (p.status != SA2_OK)
+            return p.status;
+        if (rates[i] != NULL)
+            *rates[i] = p.work / t.p50;
+        print_ceiling(bench, names[i].name, p.work / t.p50, names[i].unit);
+    }
+    return SA2_OK;
+}
+
 sa2_status sa2_ceilings_measure(sa2_bench *bench, sa2_error *err)
 {
     probe p;

@@ -20,6 +20,37 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static sa2_timing timing_of(double *samples, int n)
+{
+    qsort(samples, (size_t)n, sizeof samples[0], by_size);
+    return (sa2_timing){.n = n,
+                        .p5 = samples[n * 5 / 100],
+                        .p50 = samples[n / 2],
+                        .p95 = samples[(n * 95 + 99) / 100 - 1]};
+}
+
+sa2_timing sa2_bench_time_ops(const sa2_bench *bench, sa2_stream *s, sa2_bench_run run,
+                              sa2_bench_run evict, void *context)
+{
+    enum { FEWEST = 3 };
+    double samples[SA2_BENCH_MAX_SAMPLES];
+    run(context, 0);
+    if (sa2_stream_finish(s, NULL) != SA2_OK)
+        return (sa2_timing){0};
+    double begin = now();
+    int n = 0;
+    while (n < SA2_BENCH_MAX_SAMPLES && (n < FEWEST || now() - begin < bench->seconds)) {
+        if (evict != NULL)
+            evict(context, n + 1);
+        sa2_stream_mark(s, 0);
+        run(context, n + 1);
+        sa2_stream_mark(s, 1);
+        if (sa2_stream_between_marks(s, &samples[n++], NULL) != SA2_OK)
+            return (sa2_timing){0};
+    }
+    return timing_of(samples, n);
+}
+
 sa2_timing sa2_bench_time(const sa2_bench *bench, sa2_bench_run run, void *context)
 {
     enum { FEWEST = 3 };
@@ -32,11 +63,7 @@ sa2_timing sa2_bench_time(const sa2_bench *bench, sa2_bench_run run, void *conte
         run(context, n + 1);
         samples[n++] = now() - start;
     }
-    qsort(samples, (size_t)n, sizeof samples[0], by_size);
-    return (sa2_timing){.n = n,
-                        .p5 = samples[n * 5 / 100],
-                        .p50 = samples[n / 2],
-                        .p95 = samples[(n * 95 + 99) / 100 - 1]};
+    return timing_of(samples, n);
 }
 
 bool sa2_bench_wants(sa2_bench *bench, const char *name)
@@ -69,10 +96,40 @@ static void print_json(const sa2_bench *bench, const sa2_bench_row *r)
     json_decref(o);
 }
 
+void sa2_bench_print_head(const sa2_bench *bench)
+{
+    if (bench->csv)
+        printf("case,value,unit,p5_ms,p50_ms,p95_ms,samples,bytes,flops,share,ceiling,device\n");
+    else if (bench->markdown)
+        printf("| case | value | unit | p50 ms | p5 – p95 | share |\n"
+               "| --- | ---: | --- | ---: | --- | --- |\n");
+}
+
+static void print_csv(const sa2_bench *bench, const sa2_bench_row *r)
+{
+    printf("%s,%.6g,%s,%.6g,%.6g,%.6g,%d,%.0f,%.0f,%.4f,%s,%s\n", r->name, r->value, r->unit,
+           1e3 * r->timing.p5, 1e3 * r->timing.p50, 1e3 * r->timing.p95, r->timing.n, r->bytes,
+           r->flops, r->share, r->ceiling != NULL ? r->ceiling : "",
+           sa2_backend_device(bench->backend));
+}
+
+static void print_markdown(const sa2_bench_row *r)
+{
+    printf("| %s | %.4g | %s | %.4f | %.4f – %.4f | ", r->name, r->value, r->unit,
+           1e3 * r->timing.p50, 1e3 * r->timing.p5, 1e3 * r->timing.p95);
+    if (r->share > 0.0)
+        printf("%.0f %% of %s", 100.0 * r->share, r->ceiling);
+    printf(" |\n");
+}
+
 void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *r)
 {
     if (bench->json) {
         print_json(bench, r);
+    } else if (bench->csv) {
+        print_csv(bench, r);
+    } else if (bench->markdown) {
+        print_markdown(r);
     } else {
         printf("%-34s %10.4g %-9s", r->name, r->value, r->unit);
         if (r->timing.n > 0)

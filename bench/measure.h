@@ -13,6 +13,7 @@
 
 typedef struct sa2_bench {
     bool json;          /* a JSON object a line instead of aligned text */
+    bool csv, markdown; /* a table of rows */
     const char *filter; /* only cases whose name contains it; NULL: all */
     double seconds;     /* to spend on each case, at least three runs */
     int n_wanted;       /* cases so far whose name holds the filter */
@@ -37,6 +38,11 @@ typedef void (*sa2_bench_run)(void *context, int turn);
 
 sa2_timing sa2_bench_time(const sa2_bench *bench, sa2_bench_run run, void *context);
 
+/* The same on the clock of s's device, which run() starts ops on. evict() comes before each run, untimed: it keeps the
+ * device busy until the run has been submitted, and leaves nothing of it in a cache. NULL: nothing does. */
+sa2_timing sa2_bench_time_ops(const sa2_bench *bench, sa2_stream *s, sa2_bench_run run,
+                              sa2_bench_run evict, void *context);
+
 typedef struct sa2_bench_row {
     const char *bench;   /* "kernel", "parts", "generate" */
     const char *name;    /* "linear/gate_up/1" */
@@ -56,6 +62,8 @@ bool sa2_bench_ready(const sa2_bench *bench, const sa2_usage_text *usage, int n_
 /* The exit code of a bench that ran: a filter that no case has in its name is a mistake. */
 int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage);
 
+/* The head of a table, where one was asked for. */
+void sa2_bench_print_head(const sa2_bench *bench);
 void sa2_bench_print(const sa2_bench *bench, const sa2_bench_row *row);
 
 /* The ceiling of what computes, operations a second: oneDNN's product, or the registers where that is not there. */

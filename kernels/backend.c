@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kernels/driver.h"
 
@@ -212,6 +213,36 @@ void sa2_download(sa2_stream *s, void *dst, sa2_tensor src)
 {
     if (s->status == SA2_OK)
         s->status = s->driver->download(s, dst, src.data, sa2_tensor_bytes(&src), &s->error);
+}
+
+void sa2_stream_mark(sa2_stream *s, int which)
+{
+    struct timespec t;
+    if (s->driver->mark != NULL) {
+        if (s->status == SA2_OK)
+            s->status = s->driver->mark(s, which, &s->error);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    s->marks[which] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+sa2_status sa2_stream_between_marks(sa2_stream *s, double *seconds, sa2_error *err)
+{
+    sa2_status st = sa2_stream_finish(s, err);
+    *seconds = s->marks[1] - s->marks[0];
+    if (st == SA2_OK && s->driver->between_marks != NULL)
+        st = s->driver->between_marks(s, seconds, err);
+    return st;
+}
+
+sa2_status sa2_stream_probe(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
+                            sa2_error *err)
+{
+    if (s->driver->probe == NULL)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "device %s has no probes",
+                        sa2_backend_device(s->backend));
+    return s->driver->probe(s, what, memory, bytes, work, err);
 }
 
 const sa2_layout *sa2_stream_layout(const sa2_stream *s, sa2_dtype dtype)

@@ -55,6 +55,23 @@ sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err);
  * where an op has run when its call returns. *idle: all that was asked for has run, or has failed. */
 void sa2_stream_poll(sa2_stream *s, void **queue, bool *idle);
 
+/* Marks 0 and 1 in the order of the ops, and the seconds between them on the device's own clock, waited for. */
+void sa2_stream_mark(sa2_stream *s, int which);
+sa2_status sa2_stream_between_marks(sa2_stream *s, double *seconds, sa2_error *err);
+
+/* What a device can do at most, for benches. */
+typedef enum sa2_probe {
+    SA2_PROBE_READ = 0,
+    SA2_PROBE_COPY, /* half of the memory to the other half */
+    SA2_PROBE_F32,  /* multiply-adds in registers */
+    SA2_PROBE_BF16, /* products of tensor cores in registers */
+} sa2_probe;
+
+/* Starts one over `memory` of the device, 64 KB or more; what computes takes longer the more there is. *work: bytes
+ * that are moved, or operations. Errors: SA2_ERR_UNSUPPORTED on "cpu". */
+sa2_status sa2_stream_probe(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
+                            sa2_error *err);
+
 /* Between host memory and a dense tensor of the device; ordered with the ops around it. The host
  * side of a download is valid after sa2_stream_finish(). */
 void sa2_upload(sa2_stream *s, sa2_tensor dst, const void *src);

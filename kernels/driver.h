@@ -30,6 +30,12 @@ typedef struct sa2_driver {
     void (*poll)(sa2_stream *s, void **queue, bool *idle); /* as sa2_stream_poll() */
     sa2_status (*upload)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);
     sa2_status (*download)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);
+
+    /* Of an own clock; NULL: ops are done when they return, and the host's clock serves. */
+    sa2_status (*mark)(sa2_stream *s, int which, sa2_error *err);
+    sa2_status (*between_marks)(sa2_stream *s, double *seconds, sa2_error *err);
+    sa2_status (*probe)(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
+                        sa2_error *err); /* NULL: there are none */
 } sa2_driver;
 
 extern const sa2_driver sa2_cpu_driver;

@@ -169,6 +169,8 @@ expect 65 "no ids and no text" "$sa2" bench accuracy /dev/null
 expect 66 "nowhere.txt" "$sa2" bench accuracy /nowhere.txt
 expect 64 'no measurement "speed"' "$sa2" bench speed
 expect 64 "no argument expected" "$sa2" bench kernel speed
+expect 64 "--rows: numbers from 1 to 65536" "$sa2" bench kernel --rows 8,0
+expect 64 "one of --json, --csv and --markdown" "$sa2" bench kernel --json --csv
 expect 64 "--layers: 0 to 1024 expected, -1 found" "$sa2" bench parts --layers -1
 expect 64 "--seconds: 0 or more" "$sa2" bench parts --seconds -1
 expect 64 "tiny or mini expected" "$sa2" bench generate --preset huge

@@ -39,3 +39,13 @@ case $refused in
 *"make the file again: sa2 convert --device cpu FOLDER"*) ;;
 *) echo "a refusal with the command expected, found: $refused" && exit 1 ;;
 esac
+
+# The bench of kernels: every case right at a 64th of its size, on the device's clock, in each format.
+"$sa2" bench kernel --small --device cuda-sim --seconds 0 --json >"$work/rows"
+for name in 'ceiling","case":"read"' 'linear/gate_up/512' 'linear/flow_down_f32/100' attention_paged/prompt_353 attention/encoder_25s rms_norm/2048; do
+    grep -q "\"$name" "$work/rows" || { echo "bench kernel: no row $name"; exit 1; }
+done
+! grep -v '"device":"cuda-sim"' "$work/rows" || { echo "bench kernel: a row of another device"; exit 1; }
+"$sa2" bench kernel --small --device cuda-sim --seconds 0 --filter add --rows 3,5 --csv >"$work/rows"
+[ "$(grep -c '^add/[35],' "$work/rows")" = 2 ] || { echo "bench kernel --csv:"; cat "$work/rows"; exit 1; }
+"$sa2" bench kernel --small --device cuda-sim --seconds 0 --filter add --rows 3 --markdown | grep -q '^| add/3 |' || { echo "no table"; exit 1; }

@@ -70,7 +70,7 @@ struct queue {
 
     /* Between host and device: slots of pinned memory, taken in turn, each free again after its event. */
     unsigned char *pinned; /* [N_SLOTS, SLOT_BYTES] */
-    cudaEvent_t free[N_SLOTS];
+    cudaEvent_t free[N_SLOTS], marks[2];
     int slot;
     size_t used; /* of that slot */
 

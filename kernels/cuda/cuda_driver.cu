@@ -130,6 +130,9 @@ static void stream_close(sa2_stream *s)
     for (int i = 0; i < N_SLOTS; i++)
         if (q->free[i] != NULL)
             cudaEventDestroy(q->free[i]);
+    for (int i = 0; i < 2; i++)
+        if (q->marks[i] != NULL)
+            cudaEventDestroy(q->marks[i]);
     cudaFree(q->partials);
     cudaFree(q->lists);
     cudaFreeHost(q->inbox);
@@ -158,6 +161,8 @@ static cudaError_t open_queue(queue *q)
         error = cudaMalloc((void **)&q->partials, PARTIAL_BYTES);
     for (int i = 0; i < N_SLOTS && error == cudaSuccess; i++)
         error = cudaEventCreateWithFlags(&q->free[i], cudaEventDisableTiming);
+    for (int i = 0; i < 2 && error == cudaSuccess; i++)
+        error = cudaEventCreateWithFlags(&q->marks[i], cudaEventDefault);
     if (error == cudaSuccess)
         *q->fault = {};
     return error;
@@ -281,6 +286,24 @@ static sa2_status start_download(sa2_stream *s, void *dst, const void *src, size
     return SA2_OK;
 }
 
+/* ---- time ---- */
+
+static sa2_status mark(sa2_stream *s, int which, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    cudaError_t error = cudaEventRecord(q->marks[which], q->stream);
+    return error == cudaSuccess ? SA2_OK : failed("mark", error, err);
+}
+
+static sa2_status between_marks(sa2_stream *s, double *seconds, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    float milliseconds = 0.0f;
+    cudaError_t error = cudaEventElapsedTime(&milliseconds, q->marks[0], q->marks[1]);
+    *seconds = 1e-3 * (double)milliseconds;
+    return error == cudaSuccess ? SA2_OK : failed("marks", error, err);
+}
+
 /* ---- the end of a piece of work ---- */
 
 /* In the words in which the CPU backend says it. */
@@ -349,4 +372,7 @@ extern "C" const sa2_driver sa2_cuda_driver = {
     .poll = sa2_cuda::poll,
     .upload = sa2_cuda::upload,
     .download = sa2_cuda::start_download,
+    .mark = sa2_cuda::mark,
+    .between_marks = sa2_cuda::between_marks,
+    .probe = sa2_cuda::probe,
 };

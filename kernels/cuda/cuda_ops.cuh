@@ -10,6 +10,9 @@ namespace sa2_cuda
 extern const sa2_ops ops;
 extern const sa2_layout layout_f32, layout_bf16;
 
+sa2_status probe(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
+                 sa2_error *err);
+
 size_t matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols);
 sa2_status matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src,
                         sa2_error *err);

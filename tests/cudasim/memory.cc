@@ -5,6 +5,7 @@
 #include "sim.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "cudasim.h"
 
@@ -14,7 +15,7 @@ struct cudasim_stream {
     int unused;
 };
 struct cudasim_event {
-    int unused;
+    double seconds; /* of the host's clock, when it was recorded */
 };
 
 /* ---- failures on request ---- */
@@ -202,9 +203,19 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    event->seconds = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
     return outcome("cudaEventRecord");
+}
+
+/* What the simulation took, on the clock of the host. */
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end)
+{
+    *milliseconds = (float)(1e3 * (end->seconds - start->seconds));
+    return outcome("cudaEventElapsedTime");
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t)
