@@ -34,7 +34,7 @@ perl -e 'my $n = 24000; my $d = pack("s<*", map { int(8000 * sin(0.13 * $_) * si
 # words LAUNCHER...: greedy, in f32, so that no near tie tells ranks apart
 words() {
     "$@" "$sa2" transcribe -m "$model" --dtype f32 --max-tokens 24 --quiet --keep-special "$work/a.wav" </dev/null &&
-        "$@" "$sa2" chat -m "$model" --dtype f32 --max-tokens 24 --temperature 0 --text "Why?" </dev/null
+        "$@" "$sa2" chat -m "$model" --dtype f32 --max-tokens 24 --temperature 0 --keep-special --text "Why?" </dev/null
 }
 
 # with_variables N PORT COMMAND...: N processes as torchrun starts them; the output of all is one
@@ -113,7 +113,7 @@ expect 64 "-f: 2 to" "$sa2" bench comm -f 1
 
 # disaster SIGNAL: rank 1 gets it in the middle of a long answer. Rank 0 must be gone 20 s later.
 disaster() {
-    rm -f "$work"/pid.*
+    rm -f "$work"/pid.* "$work/out"
     mpi 2 bash -c 'echo $$ >"$0/pid.$OMPI_COMM_WORLD_RANK"; exec "$@"' "$work" \
         "$sa2" chat -m "$model" --max-tokens 4000 --ignore-eos --text a --rank-timeout 5 >"$work/out" 2>"$work/err" </dev/null &
     local launcher=$! began

@@ -5,7 +5,7 @@ sa2_status sa2_link_open_mpi(sa2_link *link, const sa2_launch *launch, sa2_error
 {
     (void)link;
     return sa2_fail(err, SA2_ERR_UNSUPPORTED,
-                    "rank %d of %d was started by %s, but this build has no MPI: install "
-                    "libopenmpi-dev and build again, or start one process",
-                    launch->rank, launch->size, launch->by);
+                    "started by %s, but this build has no MPI: install libopenmpi-dev and build "
+                    "again, or start one process",
+                    launch->by);
 }
