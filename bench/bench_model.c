@@ -4,6 +4,7 @@
 #include "loader/synthetic.h"
 #include "loader/synthetic_vocab.h"
 #include "runtime/vocabulary.h"
+#include "tools/model_place.h"
 #include "tools/terminal.h"
 
 static void show(void *context, const char *what, size_t done, size_t total)
@@ -78,8 +79,10 @@ sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,
                                              .progress = show,
                                              .context = &progress};
     progress.quiet = options->rank > 0;
+    char place[SA2_MODEL_PLACE];
     if (options->folder != NULL)
-        return sa2_model_open(model, backend, options->folder, &model_options, err);
+        return sa2_model_open(model, backend, sa2_model_place(place, options->folder),
+                              &model_options, err);
     return make(model, backend, options, &model_options, err);
 }
 

@@ -58,6 +58,8 @@ static sa2_status copy_texts(native_job *job, sa2_error *err)
     sa2_status st = copy_text(job, "config.json", err);
     for (int i = 0; st == SA2_OK && i < SA2_VOCAB_FILES; i++)
         st = copy_text(job, sa2_vocab_file_names[i], err);
+    if (st == SA2_OK)
+        st = copy_text(job, "card.txt", err);
     if (st == SA2_OK && job->sources.speaks)
         st = copy_text(job, "token2wav/flow.yaml", err);
     return st;

@@ -55,6 +55,8 @@ expect 0 "encoded   now" "$sa2" voice show anna -m "$tiny"
 expect 0 "encoded   before" "$sa2" voice show anna -m "$tiny"
 expect 0 "encoded   before" "$sa2" voice show "$work/two.wav" -m "$tiny"
 expect 0 '"mel_frames":50' "$sa2" voice show --json anna -m "$tiny"
+expect 0 "name      anna" "$sa2" voice show --plot "$work/anna.svg" anna
+must "a picture of a voice" grep -q "</svg>" "$work/anna.svg"
 expect 0 "" "$sa2" voice add --replace anna "$work/two.wav"
 expect 0 "1.25 s" "$sa2" voice show anna
 expect 66 "which has: anna, bob" "$sa2" voice show carl

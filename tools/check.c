@@ -11,6 +11,7 @@
 #include "tools/check_text.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
+#include "tools/model_place.h"
 #include "tools/options.h"
 #include "tools/terminal.h"
 
@@ -166,6 +167,8 @@ static int open_and_check(check *c, int argc, char **argv)
         return sa2_options_refuse(&c->usage, "--dtype: f32 or bf16 expected, \"%s\" found",
                                   c->dtype);
     c->context.dtype = bf16 ? SA2_BF16 : SA2_F32;
+    char place[SA2_MODEL_PLACE];
+    c->context.model = sa2_model_place(place, c->context.model);
     if (c->tokenizer == NULL)
         c->tokenizer = c->context.model;
     sa2_error err = {0};

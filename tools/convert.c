@@ -7,6 +7,7 @@
 
 #include "runtime/native_file.h"
 #include "tools/commands.h"
+#include "tools/model_place.h"
 #include "tools/options.h"
 #include "tools/quant_flags.h"
 #include "tools/terminal.h"
@@ -75,7 +76,8 @@ int sa2_command_convert(int argc, char **argv)
     const sa2_option own[] = {
         {"to", 0, SA2_OPTION_TEXT, &c.to, "KIND",
          "native (the default): one file for -m; safetensors: a folder again"},
-        {"device", 0, SA2_OPTION_TEXT, &c.device, "NAME", "that will read the file: auto, cpu, cuda or cuda:1"},
+        {"device", 0, SA2_OPTION_TEXT, &c.device, "NAME",
+         "that will read the file: auto, cpu, cuda or cuda:1"},
         SA2_QUANT_OPTIONS(&c.quant),
         {"threads", 't', SA2_OPTION_INT, &c.n_threads, "N", "threads (all processors)"},
         {"quiet", 'q', SA2_OPTION_FLAG, &c.quiet, NULL, "no progress"},
@@ -95,6 +97,7 @@ int sa2_command_convert(int argc, char **argv)
         .groups = groups,
         .n_groups = 1,
     };
+    char place[SA2_MODEL_PLACE];
     int n, exit_code;
     sigset_t held;
     sa2_error err = {0};
@@ -110,7 +113,7 @@ int sa2_command_convert(int argc, char **argv)
         return EX_USAGE;
     c.progress.quiet = c.quiet;
     hold_signals(&held); /* before there are threads, which inherit it */
-    sa2_status st = convert(&c, argv[0], argv[1], &err);
+    sa2_status st = convert(&c, sa2_model_place(place, argv[0]), argv[1], &err);
     if (st != SA2_OK)
         sa2_report_failure(usage.name, st, &err);
     sigprocmask(SIG_UNBLOCK, &held, NULL); /* who was asked to end ends here, as if at once */

@@ -12,7 +12,8 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
     f->progress = (sa2_progress){.what = "loading", .unit = "B"};
     sa2_engine_options *o = &f->options;
     const sa2_option table[] = {
-        {"model", 'm', SA2_OPTION_TEXT, &f->model, "DIR", "release folder or native file"},
+        {"model", 'm', SA2_OPTION_TEXT, &f->model, "MODEL",
+         "release folder, native file, or nano: the small one that is built in"},
         {"device", 0, SA2_OPTION_TEXT, &o->device, "NAME", "auto or cpu"},
         {"isa", 0, SA2_OPTION_TEXT, &o->isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"threads", 't', SA2_OPTION_INT, &o->n_threads, "N",
@@ -103,6 +104,7 @@ sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usa
         sa2_options_refuse(usage, "--model: a folder expected, none given");
         return NULL;
     }
+    f->model = sa2_model_place(f->place, f->model);
     int dtype = choose(usage, "dtype", f->dtype, 2, (const char *const[]){"bf16", "f32"});
     int rule = choose(usage, "audio-rule", f->audio_rule, 2, (const char *const[]){"hf", "vllm"});
     int template =

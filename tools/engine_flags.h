@@ -4,6 +4,7 @@
 #define SA2_TOOLS_ENGINE_FLAGS_H
 
 #include "runtime/engine.h"
+#include "tools/model_place.h"
 #include "tools/options.h"
 #include "tools/quant_flags.h"
 #include "tools/rank_flags.h"
@@ -14,7 +15,8 @@ enum { SA2_ENGINE_FLAGS_MAX = 23, SA2_SAMPLING_FLAGS_MAX = 28 };
 /* ---- the engine ---- */
 
 typedef struct sa2_engine_flags {
-    const char *model;
+    const char *model; /* a path, once the engine is open or its voice is read */
+    char place[SA2_MODEL_PLACE];
     sa2_engine_options options;
     const char *dtype, *audio_rule, *template;
     sa2_quant_flags quant;

@@ -11,8 +11,10 @@
 #include "runtime/token2wav/token2wav_check.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
+#include "tools/model_place.h"
 #include "tools/options.h"
 #include "tools/terminal.h"
+#include "tools/text_file.h"
 
 typedef struct part_size {
     const char *name, *prefix;
@@ -105,6 +107,27 @@ static void print_speech(const folder *f)
                sa2_token2wav_file_name((sa2_token2wav_file)file), size->tensors, size->parameters,
                (double)size->bytes * 1e-9);
     }
+}
+
+/* What whoever made the model has to say about it: card.txt, where there is one. Errors: those of the file. */
+static sa2_status print_card(const folder *f, sa2_error *err)
+{
+    enum { CARD_BYTES = 64 << 10 };
+    const sa2_pack *pack = sa2_tensor_map_pack(f->files.map);
+    char path[SA2_MODEL_PLACE], *text = NULL;
+    const char *kept = NULL;
+    size_t n = 0;
+    sa2_status st = SA2_OK;
+    if (pack != NULL)
+        st = sa2_pack_file(pack, "card.txt", &kept, &n, err);
+    else if (snprintf(path, sizeof path, "%s/card.txt", f->path) < (int)sizeof path &&
+             access(path, F_OK) == 0)
+        st = sa2_text_file_read(&text, &n, path, CARD_BYTES, err);
+    kept = pack != NULL ? kept : text;
+    if (st == SA2_OK && kept != NULL)
+        printf("\n%.*s", (int)n, kept);
+    free(text);
+    return st;
 }
 
 static void print_text(const folder *f)
@@ -268,7 +291,8 @@ int sa2_command_info(int argc, char **argv)
         return exit_code;
     if (n != 1)
         return sa2_options_refuse(&usage, "one model expected, %d given", n);
-    folder f = {.path = argv[0]};
+    char place[SA2_MODEL_PLACE];
+    folder f = {.path = sa2_model_place(place, argv[0])};
     sa2_error err = {0};
     sa2_status st = open_folder(&f, &err);
     if (st == SA2_OK && verified && sa2_tensor_map_pack(f.files.map) != NULL)
@@ -276,6 +300,8 @@ int sa2_command_info(int argc, char **argv)
     if (st == SA2_OK) {
         count(&f);
         json ? print_json(&f) : print_text(&f);
+        if (!json)
+            st = print_card(&f, &err);
     }
     sa2_model_files_close(&f.files);
     return st == SA2_OK ? EX_OK : sa2_report_failure(usage.name, st, &err);

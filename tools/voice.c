@@ -10,9 +10,12 @@
 #include <xxhash.h>
 
 #include "loader/mapped_file.h"
+#include "runtime/audio/audio_file.h"
+#include "runtime/token2wav/token2wav.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
 #include "tools/model_flags.h"
+#include "tools/sound_log.h"
 #include "tools/sounds.h"
 #include "tools/terminal.h"
 #include "tools/voice_store.h"
@@ -20,7 +23,7 @@
 typedef struct run {
     sa2_usage_text usage;
     sa2_model_flags flags;
-    const char *folder;
+    const char *folder, *plot;
     bool replace, json;
     sa2_voice_store store;
 } run;
@@ -50,7 +53,7 @@ static sa2_status hash_file(recording *one, sa2_error *err)
 static sa2_status look_at(const run *r, const char *name, recording *one, sa2_error *err)
 {
     *one = (recording){.name = name};
-    sa2_status st = sa2_voice_store_find(&r->store, name, one->path, err);
+    sa2_status st = sa2_voice_store_find(&r->store, r->flags.model, name, one->path, err);
     const sa2_audio_source source = {.path = one->path};
     if (st == SA2_OK)
         st = sa2_sound_measure(&one->facts, &source, err);
@@ -127,6 +130,20 @@ static sa2_status list(run *r, sa2_error *err)
     return first;
 }
 
+static sa2_status draw(const run *r, const recording *one, sa2_error *err)
+{
+    sa2_audio audio = {0};
+    sa2_sound_log log = {0};
+    const sa2_audio_source source = {.path = one->path};
+    sa2_status st = sa2_audio_read(&audio, &source, SA2_CHANNEL_MEAN, SA2_SPEECH_RATE, err);
+    log.samples = audio.samples;
+    log.n_samples = audio.n_samples;
+    if (st == SA2_OK)
+        st = sa2_sound_log_plot(&log, r->plot, one->name, &r->flags.device, err);
+    sa2_audio_destroy(&audio);
+    return st;
+}
+
 static sa2_status show(run *r, const char *name, sa2_error *err)
 {
     recording one;
@@ -134,7 +151,9 @@ static sa2_status show(run *r, const char *name, sa2_error *err)
     sa2_voice_report report = {0};
     sa2_status st = look_at(r, name, &one, err);
     bool encoded = st == SA2_OK && r->flags.model != NULL;
-    if (encoded)
+    if (st == SA2_OK && r->plot != NULL)
+        st = draw(r, &one, err);
+    if (encoded && st == SA2_OK)
         st = encode(r, name, &voice, &report, err);
     if (st == SA2_OK && r->json) {
         json_t *object = json_of(&one);
@@ -204,6 +223,8 @@ int sa2_command_voice(int argc, char **argv)
         {"voices", 0, SA2_OPTION_TEXT, &r.folder, "DIR",
          "folder of voices ($SA2_VOICES, ~/.local/share/sa2/voices)"},
         {"replace", 0, SA2_OPTION_FLAG, &r.replace, NULL, "add in the place of the voice there"},
+        {"plot", 0, SA2_OPTION_TEXT, &r.plot, "FILE",
+         "of show: a picture (SVG) of the recording: samples, log-mel, pitch"},
         {"json", 0, SA2_OPTION_FLAG, &r.json, NULL, "a JSON object a line"},
         {0},
     };
@@ -224,5 +245,6 @@ int sa2_command_voice(int argc, char **argv)
     int n, exit_code;
     if (!sa2_options_read(&r.usage, argc, argv, &n, &exit_code))
         return exit_code;
+    r.flags.model = sa2_model_place(r.flags.place, r.flags.model);
     return act(&r, n, argv);
 }

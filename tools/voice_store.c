@@ -174,10 +174,18 @@ static sa2_status fail_unknown(const sa2_voice_store *store, const char *name, s
                     store->folder, used > 0 ? all : "none");
 }
 
-sa2_status sa2_voice_store_find(const sa2_voice_store *store, const char *name,
+static bool find_asset(const char *model, const char *name, char path[SA2_STORE_PATH])
+{
+    if (model == NULL || !is_name(name, strlen(name)))
+        return false;
+    int n = snprintf(path, SA2_STORE_PATH, "%s/assets/%s.wav", model, name);
+    return n < SA2_STORE_PATH && access(path, F_OK) == 0;
+}
+
+sa2_status sa2_voice_store_find(const sa2_voice_store *store, const char *model, const char *name,
                                 char path[SA2_STORE_PATH], sa2_error *err)
 {
-    if (find_recording(store, name, path))
+    if (find_recording(store, name, path) || find_asset(model, name, path))
         return SA2_OK;
     if (access(name, F_OK) != 0)
         return fail_unknown(store, name, err);
@@ -273,7 +281,7 @@ sa2_status sa2_voice_of_model(sa2_voice *voice, const sa2_voice_wish *wish,
     char path[SA2_STORE_PATH];
     sa2_status st = sa2_voice_store_open(&store, wish->store, err);
     if (st == SA2_OK)
-        st = sa2_voice_store_find(&store, wish->voice, path, err);
+        st = sa2_voice_store_find(&store, wish->model, wish->voice, path, err);
     if (st == SA2_OK)
         st = sa2_backend_open(&backend, wish->device, err);
     if (st == SA2_OK)

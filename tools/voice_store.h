@@ -24,9 +24,9 @@ sa2_status sa2_voice_store_open(sa2_voice_store *store, const char *folder, sa2_
 /* Letters, digits, "-" and "_", up to SA2_STORE_NAME. Errors: SA2_ERR_ARG. */
 sa2_status sa2_voice_store_judge_name(const char *name, sa2_error *err);
 
-/* The recording of a name, or of a path as it is. Errors: SA2_ERR_IO neither a name here nor a file, with the names
- * that there are. */
-sa2_status sa2_voice_store_find(const sa2_voice_store *store, const char *name,
+/* The recording of a name, of a name in the model's assets/ (release folders have some; model may be NULL), or of a path
+ * as it is. Errors: SA2_ERR_IO none of them, with the names that there are. */
+sa2_status sa2_voice_store_find(const sa2_voice_store *store, const char *model, const char *name,
                                 char path[SA2_STORE_PATH], sa2_error *err);
 
 /* Names [*n], sorted, at most SA2_STORE_VOICES. A folder that is not there has none. The caller frees each and the list. */

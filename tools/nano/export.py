@@ -1,9 +1,15 @@
-"""Writes the trained parts as a release folder: python export.py FOLDER [--untrained]
+"""Writes the trained parts as a release folder: python export.py FOLDER [--untrained] [--archive FILE]
 
 With --untrained the parts have their first values: what a reader of the formats can be tried on before anything is trained.
+With --archive the folder is packed as well (tar.xz), as it is kept in the repository. Every number is one of bfloat16, and rows of codes
+that no answer has are 0, but for the output matrix, where they share a row (train_language_model.Used): they pack to nothing.
 """
 import json
+import lzma
+import re
+import shutil
 import sys
+import tarfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -71,6 +77,16 @@ def config():
                 max_window_layers=d["layers"], sliding_window=2048, use_sliding_window=False, torch_dtype="bfloat16")
 
 
+def without_unused_codes(model, flow):
+    """No answer has them, so nothing was learned about them."""
+    used = torch.cat(list(training.load("answers.pt").values())).unique()
+    unused = torch.ones(sizes.CODES, dtype=torch.bool)
+    unused[used] = False
+    with torch.no_grad():
+        model.model.embed_tokens.weight[sizes.CODE0:sizes.CODE_PAD][unused] = 0
+        flow.input_embedding.weight[:sizes.CODES][unused] = 0
+
+
 def parts(untrained):
     """The five modules, trained or as they begin."""
     torch.manual_seed(0)
@@ -84,6 +100,7 @@ def parts(untrained):
         flow.load_state_dict(training.load("flow.pt")["model"])
         vocoder.load_state_dict(training.load("vocoder.pt")["model"])
         tokenizer, speaker = train_speech_tokenizer.trained(), train_speaker.trained()
+        without_unused_codes(model, flow)
     return model, flow, vocoder, tokenizer, speaker
 
 
@@ -127,12 +144,43 @@ def write_voices(folder):
         soundfile.write(folder / "assets" / f"{name}.wav", item["wave"].numpy(), 24000)
 
 
-def main(folder, untrained):
+def write_questions(folder):
+    """Recordings in voices and, where the task allows it, of sentences that were not trained on: NAME.flac, and in questions.tsv a line for
+    each with its name, what is asked and what is to be answered."""
+    (folder / "questions").mkdir(exist_ok=True)
+    items = [i for i in training.load("inputs.pt") if i["split"] == "test_voice"]
+    chosen = []
+    for kind in ("what color", "what is .* plus", "what is .* minus", "which is bigger", "what is the opposite", "what comes after", "repeat", "repeat",
+                 "what time", "search", "how are", "what is your"):
+        chosen += [i for i in items if re.match(kind, i["question"]) and i["question"] not in [c["question"] for c in chosen]][:1]
+    lines = []
+    for k, item in enumerate(chosen):
+        soundfile.write(folder / "questions" / f"{k}.flac", item["wave"].numpy(), 16000)
+        lines.append(f"{k}\t{item['question']}\t{item['answer']}\n")
+    (folder / "questions" / "questions.tsv").write_text("".join(lines))
+
+
+def pack(folder, archive):
+    """The same folder gives the same bytes."""
+    def plain(entry):
+        entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname, entry.mode = 0, 0, 0, "", "", 0o644
+        return entry
+    with tarfile.open(archive, "w:xz", preset=9 | lzma.PRESET_EXTREME, format=tarfile.USTAR_FORMAT) as tar:
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            tar.add(file, f"nano/{file.relative_to(folder)}", filter=plain)
+    print(Path(archive).stat().st_size, "bytes in", archive)
+
+
+def main(folder, untrained, archive):
     write(folder, *(rounded(part) for part in parts(untrained)))
+    shutil.copy(Path(__file__).parent / "card.txt", folder / "card.txt")
     if not untrained:
         write_voices(folder)
+        write_questions(folder)
+    if archive:
+        pack(folder, archive)
     print(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()), "bytes in", folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "--untrained" in sys.argv)
+    main(Path(sys.argv[1]), "--untrained" in sys.argv, sys.argv[sys.argv.index("--archive") + 1] if "--archive" in sys.argv else None)

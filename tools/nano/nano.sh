@@ -28,8 +28,8 @@ speaking() { # lane 1
     step outputs synthesise.py outputs
     step vocoder train_vocoder.py 4000
     after codes
-    step speaker train_speaker.py 600
-    step flow train_flow.py 9000
+    step speaker train_speaker.py 350
+    step flow train_flow.py 3200
 }
 
 hearing() { # lane 2
@@ -38,7 +38,7 @@ hearing() { # lane 2
     step speech_tokenizer train_speech_tokenizer.py 4000
     step codes train_speech_tokenizer.py codes
     step text_tokenizer text_tokenizer.py
-    step language_model train_language_model.py 3000 6500
+    step language_model train_language_model.py 2600 2200
 }
 
 echo 8 >/proc/self/autogroup 2>/dev/null || true
