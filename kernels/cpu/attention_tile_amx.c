@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/attention_weights.h"
+#include "kernels/cpu/tiles_amx.h"
 #include "kernels/cpu/transpose_avx512.h"
 #include "kernels/cpu/vector_math.h"
 
@@ -43,23 +44,11 @@ typedef struct tile_state {
     sa2_partial out;
 } tile_state;
 
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-
 /* Tiles 0 to 3: sums of values; 4 and 5: scores; 6: keys or values; 7: queries or weights. */
 static void configure(void)
 {
-    tile_config config __attribute__((aligned(64))) = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = BLOCK;
-    }
-    /* GCC 12 believes that eight bytes are read, and leaves the rest unset. */
-    __asm__ volatile("" : : "r"(&config) : "memory");
-    _tile_loadconfig(&config);
+    const int rows[TILES] = {BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, BLOCK};
+    configure_tiles(rows);
 }
 
 /* ---- queries, keys and values of a chunk ---- */

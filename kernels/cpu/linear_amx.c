@@ -12,6 +12,7 @@
 
 #include "kernels/cpu/linear_epilogue.h"
 #include "kernels/cpu/linear_tiles.h"
+#include "kernels/cpu/tiles_amx.h"
 
 enum {
     PAIR_ROWS = 2 * SA2_BLOCK,
@@ -25,24 +26,11 @@ enum {
 };
 
 /* Tiles 0 to 3: sums; 4 and 5: rows; 6 and 7: the matrix. */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-
 static void configure(int upper_rows, int lower_rows)
 {
-    tile_config config __attribute__((aligned(64))) = {.palette = 1};
-    const int rows[8] = {upper_rows, upper_rows, lower_rows, lower_rows,
-                         upper_rows, lower_rows, SA2_BLOCK,  SA2_BLOCK};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = rows[i] > 0 ? 64 : 0;
-        config.rows[i] = (uint8_t)rows[i];
-    }
-    /* GCC 12 has the load below read 8 of these bytes, and would not write the others. */
-    __asm__ volatile("" : : "r"(&config) : "memory");
-    _tile_loadconfig(&config);
+    const int rows[TILES] = {upper_rows, upper_rows, lower_rows, lower_rows,
+                             upper_rows, lower_rows, SA2_BLOCK,  SA2_BLOCK};
+    configure_tiles(rows);
 }
 
 /* A square over some steps of K, and what the next ones will read. */

@@ -13,6 +13,7 @@
 #include <immintrin.h>
 
 #include "kernels/cpu/linear_i8.h"
+#include "kernels/cpu/tiles_amx.h"
 
 enum {
     TILE_BYTES = SA2_BLOCK * SA2_I8_COLS,
@@ -27,25 +28,12 @@ enum {
 };
 
 /* Tiles 0 to 3: sums; 4 and 5: lines of x; 6 and 7: the matrix. */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-
 static void configure(int rows_of_x)
 {
     int upper = rows_of_x < 8 ? 2 * rows_of_x : SA2_BLOCK;
     int lower = rows_of_x > 8 ? 2 * rows_of_x - SA2_BLOCK : 0;
-    tile_config config __attribute__((aligned(64))) = {.palette = 1};
-    const int rows[8] = {upper, upper, lower, lower, upper, lower, SA2_BLOCK, SA2_BLOCK};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = rows[i] > 0 ? 64 : 0;
-        config.rows[i] = (uint8_t)rows[i];
-    }
-    /* GCC 12 has the load below read 8 of these bytes, and would not write the others. */
-    __asm__ volatile("" : : "r"(&config) : "memory");
-    _tile_loadconfig(&config);
+    const int rows[TILES] = {upper, upper, lower, lower, upper, lower, SA2_BLOCK, SA2_BLOCK};
+    configure_tiles(rows);
 }
 
 /* A panel by a pair of blocks over some steps of K. */
