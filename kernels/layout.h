@@ -27,9 +27,9 @@ typedef struct sa2_layout {
     /* A cut of `from`, as wide as `to`, bit for bit, both in host memory; what is beyond `to` is left as it is. False:
      * there is no such cut. NULL: there is none in this order. */
     bool (*cut)(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *cut);
-    int64_t
-        rows_together; /* from a multiple of it on, as many rows are a matrix of their own, bytes(first row) behind
-                              the beginning; 0: nowhere */
+    /* From a multiple of it on, as many rows are a matrix of their own, bytes(first row) behind the beginning;
+     * 0: nowhere. */
+    int64_t rows_together;
 } sa2_layout;
 
 /* In which the ops of s want matrices of a dtype; NULL when they take none of it. */

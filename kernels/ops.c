@@ -117,11 +117,17 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
 
 /* ---- products ---- */
 
-/* What x, w and y may be together: bf16 by bf16, or f32 by either; of layers, both by i8 and i4. */
+/* What x, w and y may be together: bf16 by bf16, i8 and i4, or f32 by all. */
+static bool linear_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
+{
+    return is_float(x) && is_float(y) &&
+           (x->dtype == SA2_F32 || w->dtype == SA2_BF16 || sa2_dtype_is_rounded(w->dtype));
+}
+
+/* The same for what is no layer: no i8 and i4. */
 static bool product_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
 {
-    return is_float(x) && is_float(y) && !sa2_dtype_is_rounded(w->dtype) &&
-           (x->dtype == SA2_F32 || w->dtype == SA2_BF16);
+    return linear_types(y, x, w) && !sa2_dtype_is_rounded(w->dtype);
 }
 
 void sa2_linear(sa2_stream *s, sa2_linear_args a)
@@ -134,8 +140,7 @@ void sa2_linear(sa2_stream *s, sa2_linear_args a)
     if (a.y.ndim != 2 || a.x.ndim != 2 || a.x.shape[1] != a.w->cols || a.y.shape[1] != n ||
         a.y.shape[0] != a.x.shape[0])
         wrong = "y [rows, n], x [rows, k] and w [n, k] expected";
-    else if (sa2_dtype_is_rounded(a.w->dtype) ? !is_float(&a.x) || !is_float(&a.y)
-                                              : !product_types(&a.y, &a.x, a.w))
+    else if (!linear_types(&a.y, &a.x, a.w))
         wrong = "dtypes do not go together";
     else if (!is_vector_or_absent(&a.bias, a.w->rows))
         wrong = "bias f32 [n] expected";

@@ -47,10 +47,10 @@ typedef struct sa2_matrix {
 /* Bytes of data for such a matrix. */
 size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int64_t cols);
 
-/* Rows [first, first + src rows) from a row-major src [n, cols] (f32 or bf16, host memory; rounded to the
- * matrix's dtype; of I8 each row to 255 steps of its largest value / 127, of I4 each row and group of 64 columns to 16 steps that are a
- * multiple, up to 16, of the row's largest value / 112). Several calls stack several weights into
- * one product. */
+/* Rows [first, first + src rows) from a row-major src [n, cols] (f32 or bf16, host memory), rounded to the matrix's
+ * dtype: of I8 each row to 255 steps of its largest value / 127; of I4 each row and group of 64 columns to 16 steps
+ * that are a multiple, up to 16, of the row's largest value / 112. Several calls stack several weights into one
+ * product. */
 void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src);
 
 /* The whole of a gate-and-up product, for sa2_linear() with `swiglu`: gate, up [n, cols], w [2 n, cols]. */
@@ -58,13 +58,13 @@ void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_
 
 /* ---- products: linear.c ---- */
 
+/* x in f32 goes with w in F32, BF16, I8 and I4 and x in bf16 with all but F32. By F32 and BF16 x is multiplied as it is;
+ * for I8 and I4 each of its rows is rounded to 65025 steps between its largest values, and sums are exact. */
 typedef struct sa2_linear_args {
-    sa2_tensor y; /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
-    sa2_tensor x; /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
-    const sa2_matrix
-        *w; /* [n, k]. x bf16 needs w bf16, i8 or i4; x f32 takes all and multiplies in f32.
-                          * w i8, i4: a row of x is rounded to 65025 steps between its largest values, sums are exact */
-    sa2_tensor bias; /* [n] or absent */
+    sa2_tensor y;        /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
+    sa2_tensor x;        /* [rows, k] f32 or bf16; rows may overlap (stride < k) */
+    const sa2_matrix *w; /* [n, k] */
+    sa2_tensor bias;     /* [n] or absent */
     sa2_activation activation;
     float slope;          /* of SA2_ACT_LEAKY */
     bool swiglu;          /* y = silu(gate) * up, w written by sa2_matrix_write_swiglu() */

@@ -302,11 +302,12 @@ static void run_few_panels(group *g, int64_t j, int64_t all)
     for (int64_t i = 0; i < g->n_panels; i++) {
         int n = rows_of(g, i);
         square q = square_of(g, i, j, 0, all);
-        fetch_behind(&q, g, 0, 1, j, AHEAD);
-        if (i == 0)
+        if (i == 0) {
+            fetch_behind(&q, g, 0, 1, j, AHEAD);
             (n <= 8 ? sum_stream_of_one : sum_stream_of_two)(&q);
-        else
+        } else {
             (n <= 8 ? sum_cached_of_one : sum_cached_of_two)(&q);
+        }
         finish(g, i, n, j, &q);
     }
 }

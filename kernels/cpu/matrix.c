@@ -156,18 +156,9 @@ sa2_status sa2_cpu_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tens
 
 /* ---- back to rows ---- */
 
-/* Where a row lies among the blocks: gate and up take turns. */
-static int64_t place_of(sa2_matrix_half half, int64_t row)
-{
-    if (half == SA2_MATRIX_ALL)
-        return row;
-    int64_t block = row / SA2_BLOCK * 2 + (half == SA2_MATRIX_UP);
-    return block * SA2_BLOCK + row % SA2_BLOCK;
-}
-
 static void read_row_f32(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
 {
-    int64_t place = place_of(half, row);
+    int64_t place = sa2_matrix_place(half, row);
     const uint32_t *from =
         (const uint32_t *)w->data + place / SA2_BLOCK * w->cols * SA2_BLOCK + place % SA2_BLOCK;
     uint32_t *to = out;
@@ -177,7 +168,7 @@ static void read_row_f32(void *out, const sa2_matrix *w, sa2_matrix_half half, i
 
 static void read_row_bf16(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
 {
-    int64_t place = place_of(half, row), padded = sa2_matrix_padded(SA2_BF16, w->cols);
+    int64_t place = sa2_matrix_place(half, row), padded = sa2_matrix_padded(SA2_BF16, w->cols);
     const uint16_t *from =
         (const uint16_t *)w->data + place / SA2_BLOCK * padded * SA2_BLOCK + place % SA2_BLOCK * 2;
     uint16_t *to = out;

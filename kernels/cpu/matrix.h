@@ -27,6 +27,14 @@ static inline int64_t sa2_matrix_blocks(int64_t rows)
     return (rows + 2 * SA2_BLOCK - 1) / (2 * SA2_BLOCK) * 2;
 }
 
+/* Where a row of the matrix, or of its half, lies among the stored ones: gate and up take turns by blocks. */
+static inline int64_t sa2_matrix_place(sa2_matrix_half half, int64_t row)
+{
+    if (half == SA2_MATRIX_ALL)
+        return row;
+    return (row / SA2_BLOCK * 2 + (half == SA2_MATRIX_UP)) * SA2_BLOCK + row % SA2_BLOCK;
+}
+
 /* Columns as stored. */
 static inline int64_t sa2_matrix_padded(sa2_dtype dtype, int64_t cols)
 {

@@ -21,14 +21,6 @@ static int64_t words_of_row(const sa2_matrix *w)
     return padded / cols_of_word(w->dtype);
 }
 
-/* Row of the matrix to its place among the stored ones. */
-static int64_t place_of(sa2_matrix_half half, int64_t row)
-{
-    if (half == SA2_MATRIX_ALL)
-        return row;
-    return (row / SA2_BLOCK * 2 + (half == SA2_MATRIX_UP)) * SA2_BLOCK + row % SA2_BLOCK;
-}
-
 static char *word_at(const sa2_matrix *w, int64_t place, int64_t word)
 {
     int64_t at = (place / SA2_BLOCK * words_of_row(w) + word) * SA2_BLOCK + place % SA2_BLOCK;
@@ -48,10 +40,8 @@ static void cut_rows(const sa2_matrix *to, int64_t to_place, const sa2_matrix *f
         memcpy(out + (size_t)k * line, in + (size_t)k * line, (size_t)n * WORD);
     if (to->dtype != SA2_I8)
         return;
-    const float *steps = sa2_i8_steps(from, place / SA2_BLOCK) + place % SA2_BLOCK;
-    const float *to_steps = sa2_i8_steps(to, to_place / SA2_BLOCK) + to_place % SA2_BLOCK;
-    memcpy((char *)to->data + ((const char *)to_steps - (const char *)to->data), steps,
-           (size_t)n * sizeof *steps);
+    memcpy(sa2_i8_steps(to, to_place / SA2_BLOCK) + to_place % SA2_BLOCK,
+           sa2_i8_steps(from, place / SA2_BLOCK) + place % SA2_BLOCK, (size_t)n * sizeof(float));
 }
 
 bool sa2_cpu_matrix_cut(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *cut)
@@ -62,8 +52,8 @@ bool sa2_cpu_matrix_cut(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *c
         return false;
     int64_t words = (to->cols + unit - 1) / unit;
     for (int64_t i = 0, n; i < cut->n; i += n) {
-        int64_t place = place_of(cut->half, cut->row + i);
-        int64_t to_place = place_of(cut->half, cut->to_row + i);
+        int64_t place = sa2_matrix_place(cut->half, cut->row + i);
+        int64_t to_place = sa2_matrix_place(cut->half, cut->to_row + i);
         int64_t lane = place % SA2_BLOCK, to_lane = to_place % SA2_BLOCK;
         n = SA2_BLOCK - (lane > to_lane ? lane : to_lane);
         n = n < cut->n - i ? n : cut->n - i;

@@ -1,7 +1,6 @@
 #include "kernels/cpu/matrix_i4.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { MOST_FACTOR = 16, MOST_STEPS = 7, LEAST_STEPS = -8, TRIED = 3 };
 
@@ -9,14 +8,6 @@ size_t sa2_matrix_i4_bytes(int64_t rows, int64_t cols)
 {
     size_t blocks = (size_t)sa2_matrix_blocks(rows), groups = (size_t)sa2_i4_groups(cols);
     return blocks * (groups * (SA2_I4_TILE_BYTES + SA2_BLOCK) + SA2_BLOCK * sizeof(float));
-}
-
-static float largest(const float *values, int64_t n)
-{
-    float most = 0.0f;
-    for (int64_t i = 0; i < n; i++)
-        most = fmaxf(most, fabsf(values[i]));
-    return most;
 }
 
 static float steps_of(float value, float inverse)
@@ -41,7 +32,7 @@ static float squares(const float *values, int n, float step)
  * cut off costs less than the finer steps bring. */
 static int choose_factor(const float *values, int n, float step)
 {
-    int most = (int)ceilf(largest(values, n) / ((float)MOST_STEPS * step)), best = 1;
+    int most = (int)ceilf(sa2_largest(values, n) / ((float)MOST_STEPS * step)), best = 1;
     float least = INFINITY;
     most = most < 1 ? 1 : most > MOST_FACTOR ? MOST_FACTOR : most;
     for (int factor = most; factor >= 1 && factor > most - TRIED; factor--) {
@@ -65,20 +56,14 @@ static void put_group(uint8_t *tile, int lane, const float *values, int n, float
     }
 }
 
-/* A step so small that its inverse overflows is none. */
-static void put_row(const sa2_matrix *w, int64_t block, int lane, const float *values)
+static void put_row(const sa2_matrix *w, int64_t block, int lane, const float *values, float most)
 {
-    int64_t groups = sa2_i4_groups(w->cols);
-    char *data = w->data, *start = w->data;
-    uint8_t *tiles = (uint8_t *)data + (sa2_i4_tiles(w, block) - (const uint8_t *)start);
-    uint8_t *factors = (uint8_t *)data + (sa2_i4_factors(w, block) - (const uint8_t *)start);
-    float *steps = (float *)(void *)(data + ((const char *)sa2_i4_steps(w, block) - start));
-    float most = values != NULL ? largest(values, w->cols) : 0.0f;
-    float step = most > 1e-30f ? most / (float)(MOST_STEPS * MOST_FACTOR) : 0.0f;
-    steps[lane] = step;
-    for (int64_t g = 0; g < groups; g++) {
+    uint8_t *tiles = sa2_i4_tiles(w, block), *factors = sa2_i4_factors(w, block);
+    float step = most / (float)(MOST_STEPS * MOST_FACTOR);
+    sa2_i4_steps(w, block)[lane] = step;
+    for (int64_t g = 0; g < sa2_i4_groups(w->cols); g++) {
         int64_t left = w->cols - g * SA2_I4_GROUP;
-        int n = step == 0.0f ? 0 : left < SA2_I4_GROUP ? (int)left : SA2_I4_GROUP;
+        int n = values == NULL ? 0 : left < SA2_I4_GROUP ? (int)left : SA2_I4_GROUP;
         const float *from = n > 0 ? values + g * SA2_I4_GROUP : NULL;
         int factor = n > 0 ? choose_factor(from, n, step) : 1;
         factors[g * SA2_BLOCK + lane] = (uint8_t)factor;
@@ -92,9 +77,8 @@ const sa2_rounding sa2_rounding_i4 = {.max_cols = SA2_I4_MAX_COLS, .put_row = pu
 /* As f32: what the products multiply by. */
 static void read_row(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
 {
-    int64_t block = row / SA2_BLOCK, lane = row % SA2_BLOCK;
-    if (half != SA2_MATRIX_ALL)
-        block = 2 * block + (half == SA2_MATRIX_UP);
+    int64_t place = sa2_matrix_place(half, row), block = place / SA2_BLOCK,
+            lane = place % SA2_BLOCK;
     const uint8_t *tiles = sa2_i4_tiles(w, block), *factors = sa2_i4_factors(w, block);
     float step = sa2_i4_steps(w, block)[lane], *to = out;
     for (int64_t col = 0; col < w->cols; col++) {

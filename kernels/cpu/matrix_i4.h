@@ -26,21 +26,20 @@ static inline int64_t sa2_i4_groups(int64_t cols)
     return (cols + SA2_I4_GROUP - 1) / SA2_I4_GROUP;
 }
 
-static inline const uint8_t *sa2_i4_tiles(const sa2_matrix *w, int64_t block)
+static inline uint8_t *sa2_i4_tiles(const sa2_matrix *w, int64_t block)
 {
-    return (const uint8_t *)w->data + block * sa2_i4_groups(w->cols) * SA2_I4_TILE_BYTES;
+    return (uint8_t *)w->data + block * sa2_i4_groups(w->cols) * SA2_I4_TILE_BYTES;
 }
 
-static inline const uint8_t *sa2_i4_factors(const sa2_matrix *w, int64_t block)
+static inline uint8_t *sa2_i4_factors(const sa2_matrix *w, int64_t block)
 {
     return sa2_i4_tiles(w, sa2_matrix_blocks(w->rows)) + block * sa2_i4_groups(w->cols) * SA2_BLOCK;
 }
 
 /* Of rows from the block's first on. */
-static inline const float *sa2_i4_steps(const sa2_matrix *w, int64_t block)
+static inline float *sa2_i4_steps(const sa2_matrix *w, int64_t block)
 {
-    return (const float *)(const void *)sa2_i4_factors(w, sa2_matrix_blocks(w->rows)) +
-           block * SA2_BLOCK;
+    return (float *)(void *)sa2_i4_factors(w, sa2_matrix_blocks(w->rows)) + block * SA2_BLOCK;
 }
 
 /* A tile as matrix_i8.h has it, [16, 64]. */

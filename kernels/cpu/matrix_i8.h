@@ -22,15 +22,15 @@ static inline int64_t sa2_i8_padded(int64_t cols)
     return (cols + SA2_I8_COLS - 1) / SA2_I8_COLS * SA2_I8_COLS;
 }
 
-static inline const int8_t *sa2_i8_block(const sa2_matrix *w, int64_t block)
+static inline int8_t *sa2_i8_block(const sa2_matrix *w, int64_t block)
 {
-    return (const int8_t *)w->data + block * SA2_BLOCK * sa2_i8_padded(w->cols);
+    return (int8_t *)w->data + block * SA2_BLOCK * sa2_i8_padded(w->cols);
 }
 
 /* Of rows from the block's first on. */
-static inline const float *sa2_i8_steps(const sa2_matrix *w, int64_t block)
+static inline float *sa2_i8_steps(const sa2_matrix *w, int64_t block)
 {
-    return (const float *)sa2_i8_block(w, sa2_matrix_blocks(w->rows)) + block * SA2_BLOCK;
+    return (float *)(void *)sa2_i8_block(w, sa2_matrix_blocks(w->rows)) + block * SA2_BLOCK;
 }
 
 extern const sa2_rounding sa2_rounding_i8;

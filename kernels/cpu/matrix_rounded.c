@@ -1,5 +1,6 @@
 #include "kernels/cpu/matrix_rounded.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu_backend.h"
@@ -23,6 +24,22 @@ static void read_values(float *values, const sa2_tensor *src, int64_t row)
             values[i] = sa2_bf16_to_f32(((const uint16_t *)src->data)[at + i]);
 }
 
+float sa2_largest(const float *values, int64_t n)
+{
+    float most = 0.0f;
+    for (int64_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(values[i]));
+    return most;
+}
+
+/* A row so small that the inverse of its step overflows is one of zeros. */
+static void put_values(const write_job *job, int64_t block, int lane, const float *values)
+{
+    float most = sa2_largest(values, job->w->cols);
+    bool zeros = most <= 1e-30f;
+    job->rounding->put_row(job->w, block, lane, zeros ? NULL : values, zeros ? 0.0f : most);
+}
+
 /* The rows of src that lie in one block, and zeros behind the last of the matrix. */
 static void write_block(void *context, int index, int thread)
 {
@@ -38,9 +55,9 @@ static void write_block(void *context, int index, int thread)
     for (int lane = 0; lane < SA2_BLOCK; lane++, row++) {
         if (row >= 0 && row < rows) {
             read_values(values, src, row);
-            job->rounding->put_row(w, block, lane, values);
+            put_values(job, block, lane, values);
         } else if (row >= rows && ends) {
-            job->rounding->put_row(w, block, lane, NULL);
+            job->rounding->put_row(w, block, lane, NULL, 0.0f);
         }
     }
 }

@@ -8,9 +8,13 @@
 /* One of matrix_i8.h and matrix_i4.h. */
 typedef struct sa2_rounding {
     int64_t max_cols;
-    /* Row `lane` of a block; values [cols], or NULL for zeros. Threads: one for each block. */
-    void (*put_row)(const sa2_matrix *w, int64_t block, int lane, const float *values);
+    /* Row `lane` of a block; values [cols] and the largest magnitude among them, or NULL and 0: all are 0.
+     * Threads: one for each block. */
+    void (*put_row)(const sa2_matrix *w, int64_t block, int lane, const float *values, float most);
 } sa2_rounding;
+
+/* The largest magnitude of n values. */
+float sa2_largest(const float *values, int64_t n);
 
 /* The contracts of kernels/ops.h. A gate-and-up matrix has 16 rows of the gate, 16 of up, and so on.
  * Errors: SA2_ERR_LIMIT more than max_cols columns. */
