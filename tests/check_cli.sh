@@ -3,29 +3,9 @@
 set -u
 source=$1
 sa2=$2/sa2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
+. "$1/tests/support/expect.sh"
 
-# expect CODE TEXT COMMAND...: the exit code, and a text that stdout or stderr must hold
-expect() {
-    local code=$1 text=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err" </dev/null
-    local got=$?
-    if [ $got != "$code" ]; then
-        echo "FAILED: $* : exit $got, $code expected"
-        tail -n 3 "$work/err"
-        failed=1
-    elif [ -n "$text" ] && ! cat "$work/out" "$work/err" | grep -qF -- "$text"; then
-        echo "FAILED: $* : \"$text\" expected in"
-        tail -n 3 "$work/out" "$work/err"
-        failed=1
-    fi
-}
-
-perl -e 'my $n = 24000; my $d = pack("s<*", map { int(8000 * sin(0.13 * $_) * sin(0.0007 * $_)) } 0 .. $n - 1);
-    print pack("a4Va8VvvVVvva4V", "RIFF", 36 + length $d, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", length $d), $d;' >"$work/a.wav"
+wav "$work/a.wav" 24000
 perl -e 'print pack("a4Va8VvvVVvva4V", "RIFF", 36, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", 0);' >"$work/empty.wav"
 perl -e 'my $d = pack("s<*", 1, -2, 3);
     print pack("a4Va8VvvVVvva4V", "RIFF", 42, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", 6), $d;' >"$work/three.wav"
@@ -50,7 +30,7 @@ rm "$work/torn/token2wav/campplus.onnx" "$work/torn/config.json"
 truncate -s 100000 "$work/torn/token2wav/hift.pt"
 expect 66 "config.json" "$sa2" info "$work/torn"
 for part in campplus.onnx "hift.pt: zip"; do
-    grep -q "$part" "$work/err" || { echo "FAILED: info says nothing of $part"; failed=1; }
+    grep -q "$part" "$work/err" || fail "info says nothing of $part"
 done
 rm -r "$work/torn"
 expect 66 "config.json" "$sa2" info "$work/none"
@@ -62,12 +42,12 @@ expect 69 "this processor has" "$sa2" doctor --isa mmx
 ask="-m $tiny --max-tokens 8 --quiet --keep-special"
 expect 0 "" "$sa2" transcribe $ask "$work/a.wav"
 cp "$work/out" "$work/alone"
-[ -s "$work/alone" ] || { echo "FAILED: transcribe says nothing"; failed=1; }
+[ -s "$work/alone" ] || fail "transcribe says nothing"
 expect 0 "a.wav: $(cat "$work/alone")" "$sa2" transcribe $ask "$work/a.wav" "$work/three.wav" "$work/a.wav"
 "$sa2" transcribe $ask - <"$work/a.wav" >"$work/out" 2>&1
-cmp -s "$work/out" "$work/alone" || { echo "FAILED: a pipe gives other words"; failed=1; }
+cmp -s "$work/out" "$work/alone" || fail "a pipe gives other words"
 tail -c +45 "$work/a.wav" | "$sa2" transcribe $ask --raw s16le:16000 - >"$work/out" 2>&1
-cmp -s "$work/out" "$work/alone" || { echo "FAILED: raw PCM gives other words"; failed=1; }
+cmp -s "$work/out" "$work/alone" || fail "raw PCM gives other words"
 expect 0 '"finish_reason":"length"' "$sa2" transcribe $ask --json "$work/a.wav"
 expect 0 "" "$sa2" translate $ask --to en "$work/a.wav"
 expect 64 "zh, en or ja expected" "$sa2" translate $ask --to xx "$work/a.wav"
@@ -76,7 +56,7 @@ expect 0 "" "$sa2" caption $ask --detailed --dtype f32 "$work/a.wav"
 # What is wrong is named, and the rest goes on.
 expect 65 "empty.wav" "$sa2" transcribe $ask "$work/empty.wav"
 expect 65 "text.wav" "$sa2" transcribe $ask "$work/a.wav" "$work/text.wav"
-grep -qF "a.wav: $(cat "$work/alone")" "$work/out" || { echo "FAILED: one bad file stops the others"; failed=1; }
+grep -qF "a.wav: $(cat "$work/alone")" "$work/out" || fail "one bad file stops the others"
 expect 66 "none.wav" "$sa2" transcribe $ask "$work/none.wav"
 expect 64 "none given" "$sa2" transcribe -m "$tiny"
 expect 64 "a folder expected" "$sa2" transcribe "$work/a.wav"
@@ -95,41 +75,41 @@ unwritten() {
     local code=$1
     shift
     "$@" >/dev/full 2>"$work/err" </dev/null
-    [ $? = "$code" ] && grep -q "standard output: " "$work/err" || { echo "FAILED: $* : a full disk goes unnoticed"; failed=1; }
+    [ $? = "$code" ] && grep -q "standard output: " "$work/err" || fail "$* : a full disk goes unnoticed"
 }
 unwritten 74 "$sa2" --help
 unwritten 74 "$sa2" info "$tiny"
 unwritten 74 "$sa2" transcribe $ask "$work/a.wav" "$work/a.wav"
 unwritten 74 "$sa2" chat -m "$tiny" --max-tokens 4 --text Hello
 "$sa2" doctor >&- 2>"$work/err"
-[ $? = 74 ] || { echo "FAILED: a closed stdout goes unnoticed"; failed=1; }
+[ $? = 74 ] || fail "a closed stdout goes unnoticed"
 "$sa2" transcribe -m "$tiny" --quiet --ignore-eos --max-tokens 3500 "$work/a.wav" 2>"$work/err" | head -c 1 >"$work/out"
-[ "${PIPESTATUS[0]}" = 74 ] && [ ! -s "$work/err" ] || { echo "FAILED: a reader that leaves is complained about"; failed=1; }
+[ "${PIPESTATUS[0]}" = 74 ] && [ ! -s "$work/err" ] || fail "a reader that leaves is complained about"
 
 # Chat: one question, seeds, a conversation whose second turn finds the first in the cache.
 expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 8 --seed 3 --text "Hello"
 cp "$work/out" "$work/first"
 expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 8 --seed 3 --text "Hello"
-cmp -s "$work/out" "$work/first" || { echo "FAILED: one seed, two answers"; failed=1; }
+cmp -s "$work/out" "$work/first" || fail "one seed, two answers"
 expect 0 '"codes"' "$sa2" chat -m "$tiny" --max-tokens 40 --seed 3 --speak --json --audio "$work/a.wav"
 printf '%s\n' "/audio $work/a.wav What is this? $(printf 'word %.0s' $(seq 60))" "And that?" /quit >"$work/lines"
 "$sa2" chat -m "$tiny" --max-tokens 8 --block-size 16 -v <"$work/lines" >"$work/out" 2>"$work/err"
 cached=$(grep -o '[0-9]* of them cached' "$work/err" | tail -n 1 | cut -d' ' -f1)
-[ "${cached:-0}" -ge 64 ] || { echo "FAILED: the second turn found ${cached:-no} cached tokens"; failed=1; }
+[ "${cached:-0}" -ge 64 ] || fail "the second turn found ${cached:-no} cached tokens"
 echo '[{"role":"user","content":"Hi"},{"role":"assistant","content":null}]' >"$work/m.json"
 expect 0 "" "$sa2" chat -m "$tiny" --max-tokens 4 --messages "$work/m.json"
 echo '[{"role":5}]' >"$work/bad.json"
 expect 65 "bad.json: messages[0]" "$sa2" chat -m "$tiny" --messages "$work/bad.json"
 says() { # CODE TEXT LINE: what a conversation makes of a line
     printf "$3\n" | "$sa2" chat -m "$tiny" --max-tokens 4 >"$work/out" 2>"$work/err"
-    [ "${PIPESTATUS[1]}" = "$1" ] && grep -qF -- "$2" "$work/err" || { echo "FAILED: the line \"$3\" goes unnoticed"; failed=1; }
+    [ "${PIPESTATUS[1]}" = "$1" ] && grep -qF -- "$2" "$work/err" || fail "the line \"$3\" goes unnoticed"
 }
 says 0 "ask with a sound" "/audio  "
 says 66 "none.wav: No such file" "/audio none.wav"
 says 65 "a zero byte in a line" 'a\0b'
 says 65 "a line of more than 65536 bytes" "$(printf 'word %.0s' $(seq 14000))"
 "$sa2" chat -m "$tiny" <"$work" >"$work/out" 2>"$work/err"
-[ $? = 66 ] || { echo "FAILED: a folder as standard input goes unnoticed"; failed=1; }
+[ $? = 66 ] || fail "a folder as standard input goes unnoticed"
 
 # Golden cases through the program.
 expect 0 "0 FAILED" "$sa2" check "$source"/tests/golden/language_model/op_*.safetensors
@@ -139,13 +119,13 @@ export SA2_VOICES=$work/voices
 speech="--voice $work/a.wav --max-tokens 60 --seed 3"
 expect 0 "s of sound" "$sa2" speak -m "$tiny" $speech -o "$work/hello.wav" Good morning.
 expect 0 "" "$sa2" speak -q -m "$tiny" $speech -o - "Good morning."
-tail -c +45 "$work/hello.wav" | cmp -s - "$work/out" || { echo "FAILED: speak gives other samples to a pipe"; failed=1; }
-[ "$(ls "$work/voices/encoded" | wc -l)" = 1 ] || { echo "FAILED: the voice was not kept once"; failed=1; }
+tail -c +45 "$work/hello.wav" | cmp -s - "$work/out" || fail "speak gives other samples to a pipe"
+[ "$(ls "$work/voices/encoded" | wc -l)" = 1 ] || fail "the voice was not kept once"
 expect 0 '"spoken":"Good morning."' "$sa2" speak --json -m "$tiny" $speech -o "$work/x.wav" "Good morning."
 expect 0 '"audio_seconds"' "$sa2" chat --json -m "$tiny" $speech --audio "$work/a.wav" --first-chunk 4 -o "$work/reply.flac"
-[ -s "$work/reply.flac" ] || { echo "FAILED: chat wrote no reply"; failed=1; }
+[ -s "$work/reply.flac" ] || fail "chat wrote no reply"
 expect 0 "" "$sa2" chat -m "$tiny" $speech --text hi -o "$work/reply.wav" --plot "$work/reply.svg"
-grep -q "</svg>" "$work/reply.svg" || { echo "FAILED: no picture"; failed=1; }
+grep -q "</svg>" "$work/reply.svg" || fail "no picture"
 expect 64 "belong together" "$sa2" chat -m "$tiny" --text hi -o "$work/x.wav"
 expect 64 "a text expected" "$sa2" speak -m "$tiny" $speech -o "$work/x.wav"
 expect 64 "first_chunk" "$sa2" speak -m "$tiny" $speech --first-chunk 3 -o "$work/x.wav" hi
@@ -181,6 +161,6 @@ cp -r "$tiny" "$work/broken"
 rm "$work/broken/tokenizer.json" "$work/broken/vocab.json"
 perl -pi -e 's/"num_hidden_layers": \d+/"num_hidden_layers": 4/' "$work/broken/config.json"
 expect 65 "model.layers.3.mlp.down_proj.weight" "$sa2" info "$work/broken"
-grep -qF "vocab.json" "$work/err" || { echo "FAILED: the report leaves out the tokenizer"; failed=1; }
+grep -qF "vocab.json" "$work/err" || fail "the report leaves out the tokenizer"
 
 exit $failed

@@ -4,23 +4,7 @@
 set -u
 source=$1
 sa2=$2/sa2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-
-# expect CODE TEXT COMMAND...: the exit code, and a text that stdout or stderr must hold
-expect() {
-    local code=$1 text=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err" </dev/null
-    local got=$?
-    [ $got = "$code" ] || fail "$* : exit $got, $code expected: $(tail -n 1 "$work/err")"
-    [ -z "$text" ] || cat "$work/out" "$work/err" | grep -qF -- "$text" || fail "$* : \"$text\" expected in $(tail -n 2 "$work/err")"
-}
+. "$1/tests/support/expect.sh"
 
 folder=$work/tiny native=$work/tiny.sa2 out=$work/out.sa2
 expect 0 "" "$sa2" make-checkpoint -q "$folder"
@@ -37,8 +21,7 @@ expect 0 "token2wav is inside" "$sa2" info --verify "$native"
 expect 0 '"matrices"' "$sa2" info --json "$native"
 
 # The same words, and every golden case to the last digit.
-perl -e 'my $n = 24000; my $d = pack("s<*", map { int(8000 * sin(0.13 * $_) * sin(0.0007 * $_)) } 0 .. $n - 1);
-    print pack("a4Va8VvvVVvva4V", "RIFF", 36 + length $d, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", length $d), $d;' >"$work/a.wav"
+wav "$work/a.wav" 24000
 for model in "$folder" "$native"; do
     words=$work/words.$([ "$model" = "$folder" ] && echo folder || echo native)
     expect 0 "" "$sa2" transcribe -m "$model" --max-tokens 16 --quiet --keep-special "$work/a.wav"

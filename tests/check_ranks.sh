@@ -3,23 +3,7 @@
 # variables as from one process, what is refused, and what is said when a rank is killed or stopped.
 set -u
 sa2=$2/sa2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-
-# expect CODE TEXT COMMAND...: the exit code, and a text that stdout or stderr must hold
-expect() {
-    local code=$1 text=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err" </dev/null
-    local got=$?
-    [ $got = "$code" ] || fail "$* : exit $got, $code expected: $(tail -n 2 "$work/err")"
-    [ -z "$text" ] || cat "$work/out" "$work/err" | grep -qF -- "$text" || fail "$* : \"$text\" expected in $(tail -n 3 "$work/err")"
-}
+. "$1/tests/support/expect.sh"
 
 # What MPI itself leaves behind when a process ends is no leak of ours.
 export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
@@ -28,8 +12,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yi
 model=$work/tiny native=$work/tiny.sa2
 expect 0 "" "$sa2" make-checkpoint -q "$model"
 expect 0 "" "$sa2" convert -q "$model" "$native"
-perl -e 'my $n = 24000; my $d = pack("s<*", map { int(8000 * sin(0.13 * $_) * sin(0.0007 * $_)) } 0 .. $n - 1);
-    print pack("a4Va8VvvVVvva4V", "RIFF", 36 + length $d, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", length $d), $d;' >"$work/a.wav"
+wav "$work/a.wav" 24000
 
 # words LAUNCHER...: greedy, in f32, so that no near tie tells ranks apart
 words() {

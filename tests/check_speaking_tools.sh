@@ -2,34 +2,7 @@
 # check_speaking_tools.sh SOURCE BUILD - voices and speech tokens as a user meets them.
 set -u
 sa2=$2/sa2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-# expect CODE TEXT COMMAND...: the exit code, and a text that stdout or stderr must hold
-expect() {
-    local code=$1 text=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err" </dev/null
-    local got=$?
-    if [ $got != "$code" ]; then
-        echo "FAILED: $* : exit $got, $code expected"
-        tail -n 3 "$work/err"
-        failed=1
-    elif [ -n "$text" ] && ! cat "$work/out" "$work/err" | grep -qF -- "$text"; then
-        echo "FAILED: $* : \"$text\" expected in"
-        tail -n 3 "$work/out" "$work/err"
-        failed=1
-    fi
-}
-
-must() { "${@:2}" || { echo "FAILED: $1"; failed=1; }; }
-
-# wav FILE SAMPLES: a wavering tone at 16 kHz
-wav() {
-    perl -e 'my $n = $ARGV[0]; my $d = pack("s<*", map { int(8000 * sin(0.13 * $_) * sin(0.0007 * $_)) } 0 .. $n - 1);
-        print pack("a4Va8VvvVVvva4V", "RIFF", 36 + length $d, "WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, "data", length $d), $d;' "$2" >"$1"
-}
+. "$1/tests/support/expect.sh"
 
 tiny=$work/tiny
 wav "$work/one.wav" 16000
