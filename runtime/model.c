@@ -58,7 +58,7 @@ sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
     sa2_status st = sa2_stream_create(&stream, backend, 0, err);
     if (st != SA2_OK)
         return st;
-    st = sa2_pack_sink_open(&sink, writer, SA2_PACK_MODEL, map, sa2_stream_backend(stream), err);
+    st = sa2_pack_sink_open(&sink, writer, SA2_PACK_MODEL, map, backend, err);
     if (st == SA2_OK) {
         sa2_model measured = {.config = *config};
         sa2_weights w = {.stream = stream,

@@ -36,32 +36,32 @@ static void refuse_shape(sa2_weights *w, const sa2_pack_block *block, const sa2_
                           sa2_tensor_describe(&has, found, sizeof found)));
 }
 
-static bool reads_host(const sa2_weights *w)
+/* The block `name` of the native file that weights are taken from; NULL: there is no such file, or no such block. */
+static const sa2_pack_block *block_of(const sa2_weights *w, const char *name)
 {
-    return sa2_backend_reads_host(sa2_stream_backend(w->stream));
+    bool native = w->map != NULL && sa2_tensor_map_pack(w->map) != NULL && w->sink == NULL;
+    return native ? sa2_tensor_map_find_block(w->map, name) : NULL;
 }
 
 /* The block's data. False: it is to be converted. */
 static bool find_block(sa2_weights *w, const char *name, const char *layout,
                        const sa2_tensor *wanted, void **data)
 {
-    if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
+    const sa2_pack_block *block = block_of(w, name);
+    if (block == NULL)
         return false;
-    const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
-    if (block != NULL && block->dtype != wanted->dtype) {
+    if (block->dtype != wanted->dtype) {
         if (w->arena != NULL) /* what is copied has been checked as well */
             note(w, sa2_tensor_map_check_block(w->map, block, w->err));
         return false;
     }
-    if (block == NULL)
-        return false;
     if (sa2_weights_is_cut(w, block)) {
         if (w->arena != NULL)
             sa2_weights_cut_check(w, block);
         return strcmp(block->layout, layout) == 0 && wanted->ndim == 2 &&
                sa2_weights_cut_in_place(w, block, wanted, data);
     }
-    if (reads_host(w))
+    if (sa2_backend_reads_host(sa2_stream_backend(w->stream)))
         w->mapped += (size_t)block->bytes;
     if (w->arena == NULL) /* measuring: no room is needed for it */
         return true;
@@ -88,9 +88,7 @@ bool sa2_weights_native_tensor(sa2_weights *w, const char *name, sa2_tensor *x)
 /* What is rounded already is taken as it is. False: something else was wanted. */
 static bool takes_quant(sa2_weights *w, const char *name, sa2_quant quant, sa2_matrix *matrix)
 {
-    if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
-        return true;
-    const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
+    const sa2_pack_block *block = block_of(w, name);
     if (block == NULL || !sa2_dtype_is_rounded(block->dtype))
         return true;
     if (quant != SA2_QUANT_NONE && block->dtype != matrix->dtype) {
@@ -118,9 +116,7 @@ bool sa2_weights_native_matrix(sa2_weights *w, const char *name, sa2_quant quant
 
 bool sa2_weights_native_cut(sa2_weights *w, const char *name, sa2_matrix *matrix)
 {
-    if (w->map == NULL || sa2_tensor_map_pack(w->map) == NULL || w->sink != NULL)
-        return false;
-    const sa2_pack_block *block = sa2_tensor_map_find_block(w->map, name);
+    const sa2_pack_block *block = block_of(w, name);
     const sa2_layout *layout = sa2_stream_layout(w->stream, matrix->dtype);
     return block != NULL && layout != NULL && strcmp(block->layout, layout->name) == 0 &&
            sa2_weights_is_cut(w, block) && sa2_weights_cut_out(w, block, layout, matrix);

@@ -208,15 +208,13 @@ sa2_status sa2_token2wav_pack(sa2_pack_writer *writer, sa2_backend *backend,
     if (st == SA2_OK)
         st = sa2_stream_create(&stream, backend, 0, err);
     if (st == SA2_OK)
-        st =
-            sa2_pack_sink_open(&sink, writer, SA2_PACK_FLOW, flow, sa2_stream_backend(stream), err);
+        st = sa2_pack_sink_open(&sink, writer, SA2_PACK_FLOW, flow, backend, err);
     sa2_weights w = {.stream = stream, .map = flow, .sink = &sink, .dtype = SA2_F32, .err = err};
     if (st == SA2_OK)
         st = pack_flow(&w, config, err);
     sa2_pack_sink_close(&sink);
     if (st == SA2_OK)
-        st = sa2_pack_sink_open(&sink, writer, SA2_PACK_VOCODER, vocoder,
-                                sa2_stream_backend(stream), err);
+        st = sa2_pack_sink_open(&sink, writer, SA2_PACK_VOCODER, vocoder, backend, err);
     w.map = vocoder;
     if (st == SA2_OK)
         st = pack_vocoder(&w, err);
