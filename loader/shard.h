@@ -13,12 +13,9 @@
 #include "kernels/base/tensor.h"
 #include "loader/model_config.h"
 
-enum {
-    SA2_MAX_RANKS = 64,
-    SA2_SHARD_UNIT =
-        32, /* feed-forward columns and vocabulary rows are dealt in these, so that a slice is whole
-                            blocks of every order of matrices */
-};
+/* Feed-forward columns and vocabulary rows are dealt in units, so that a slice is whole blocks of every order of
+ * matrices. */
+enum { SA2_MAX_RANKS = 64, SA2_SHARD_UNIT = 32 };
 
 /* [first, first + n) of `whole`. */
 typedef struct sa2_slice {

@@ -163,14 +163,11 @@ sa2_status sa2_engine_create(sa2_engine **engine, const char *model,
         return st;
     sa2_engine *e = *engine;
     assert(e != NULL);
-    sa2_backend_options device = {
-        .device = e->options.device, .isa = e->options.isa, .n_threads = e->options.n_threads};
-    sa2_model_options loading = {.quant = e->options.quant,
-                                 .measured = plan_engine,
-                                 .progress = show_progress,
-                                 .rank = sa2_comm_rank(e->options.comm),
-                                 .n_ranks = sa2_comm_size(e->options.comm),
-                                 .context = e};
+    const sa2_backend_options device = sa2_engine_plan_device(&e->options);
+    sa2_model_options loading = sa2_engine_plan_model(&e->options);
+    loading.measured = plan_engine;
+    loading.progress = show_progress;
+    loading.context = e;
     st = sa2_backend_open(&e->own_backend, &device, err);
     if (st == SA2_OK && e->options.speech)
         st = open_speech(e, model, err);

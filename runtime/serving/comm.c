@@ -167,16 +167,21 @@ sa2_status sa2_comm_exchange(sa2_comm *c, sa2_comm_place place, bool exact, int6
     return sa2_fail(err, st, "%s", why->message);
 }
 
+void sa2_comm_set_copy(sa2_comm *c, void *data, size_t n, size_t room)
+{
+    sa2_comm_clear_messages(c);
+    for (int i = 1; i < c->link.size && c->link.rank == 0; i++)
+        c->with[i] = (sa2_message){.send = data, .n_send = n};
+    if (c->link.rank > 0)
+        c->with[0] = (sa2_message){.receive = data, .room = room};
+}
+
 sa2_status sa2_comm_share(sa2_comm *c, const char *what, void *data, size_t room, size_t *n,
                           bool idle, sa2_error *err)
 {
     if (c == NULL)
         return SA2_OK;
-    sa2_comm_clear_messages(c);
-    for (int i = 1; i < c->link.size && c->link.rank == 0; i++)
-        c->with[i] = (sa2_message){.send = data, .n_send = *n};
-    if (c->link.rank > 0)
-        c->with[0] = (sa2_message){.receive = data, .room = room};
+    sa2_comm_set_copy(c, data, *n, room);
     sa2_status st =
         sa2_comm_exchange(c, (sa2_comm_place){what, -1}, false,
                           c->timeout_ms * (idle && c->link.rank > 0 ? IDLE_FACTOR : 1), err);

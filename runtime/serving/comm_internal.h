@@ -29,6 +29,9 @@ sa2_status sa2_comm_exchange(sa2_comm *c, sa2_comm_place place, bool exact, int6
                              sa2_error *err);
 void sa2_comm_clear_messages(sa2_comm *c);
 
+/* Sets the messages of what rank 0 sends to all: n bytes of data there, at most `room` elsewhere. */
+void sa2_comm_set_copy(sa2_comm *c, void *data, size_t n, size_t room);
+
 void sa2_comm_fail_stream(sa2_stream *s, sa2_status st, const sa2_error *err);
 
 /* sa2_comm_sum() and the others where c->nccl is there. Of a join, the parts are then in c->room on rank 0. */

@@ -3,9 +3,8 @@
 
 #include "runtime/serving/comm_internal.h"
 
-enum {
-    DIRECT_BYTES = 32 << 10
-}; /* up to here every rank sums everything: one turn instead of two */
+/* Up to here every rank sums everything: one turn instead of two. */
+enum { DIRECT_BYTES = 32 << 10 };
 
 void sa2_comm_fail_stream(sa2_stream *s, sa2_status st, const sa2_error *err)
 {
@@ -117,18 +116,13 @@ void sa2_comm_copy(sa2_comm *c, sa2_stream *s, sa2_tensor x, sa2_comm_place plac
         return;
     }
     size_t bytes = sa2_tensor_bytes(&x);
-    sa2_comm_clear_messages(c);
     if (c->link.rank == 0)
         sa2_download(s, c->room, x);
-    for (int i = 1; i < c->link.size && c->link.rank == 0; i++)
-        c->with[i] = (sa2_message){.send = c->room, .n_send = bytes};
-    if (c->link.rank > 0)
-        c->with[0] = (sa2_message){.receive = c->room, .room = bytes};
+    sa2_comm_set_copy(c, c->room, bytes, bytes);
     if (go(c, s, place) && c->link.rank > 0)
         sa2_upload(s, x, c->room);
 }
 
-/* Parts of all ranks, [rows, widths[r]] one behind the other, to out [rows, cols]. */
 /* Parts of all ranks, [rows, widths[r]] one behind the other, to out [rows, cols]. */
 static void put_side_by_side(float *out, const float *parts, int64_t rows, const int64_t *widths,
                              int size)
@@ -142,7 +136,6 @@ static void put_side_by_side(float *out, const float *parts, int64_t rows, const
 }
 
 /* Into c->room on rank 0. */
-
 static void join_by_host(sa2_comm *c, sa2_stream *s, sa2_tensor part, const int64_t *widths,
                          sa2_comm_place place)
 {

@@ -214,14 +214,7 @@ static sa2_event *take_event(sa2_desk *desk)
 
 sa2_event *sa2_desk_poll(sa2_desk *desk, int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = sa2_in_ms(timeout_ms);
     pthread_mutex_lock(&desk->lock);
     sa2_event *event = take_event(desk);
     int waited = 0;

@@ -303,13 +303,7 @@ static void wait_for_work(sa2_engine *e)
         pthread_cond_wait(&desk->work, &desk->lock);
         return;
     }
-    int64_t ms = sa2_ranks_beat_ms(comm);
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = sa2_in_ms(sa2_ranks_beat_ms(comm));
     if (pthread_cond_timedwait(&desk->work, &desk->lock, &until) != ETIMEDOUT)
         return;
     pthread_mutex_unlock(&desk->lock);

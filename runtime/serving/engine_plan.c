@@ -86,6 +86,17 @@ sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *p)
                                   .max_positions = p->max_model_len};
 }
 
+sa2_backend_options sa2_engine_plan_device(const sa2_engine_options *o)
+{
+    return (sa2_backend_options){.device = o->device, .isa = o->isa, .n_threads = o->n_threads};
+}
+
+sa2_model_options sa2_engine_plan_model(const sa2_engine_options *o)
+{
+    return (sa2_model_options){
+        .quant = o->quant, .rank = sa2_comm_rank(o->comm), .n_ranks = sa2_comm_size(o->comm)};
+}
+
 sa2_scheduler_options sa2_engine_plan_scheduler(const sa2_engine_plan *p,
                                                 const sa2_engine_options *o)
 {

@@ -45,6 +45,10 @@ sa2_status sa2_engine_plan_token2wav(sa2_token2wav_options *speech,
                                      const sa2_engine_options *options, sa2_error *err);
 int sa2_engine_plan_voices(const sa2_engine_options *options);
 
+/* What is opened before there is a plan: the device, and this rank's share of the model. */
+sa2_backend_options sa2_engine_plan_device(const sa2_engine_options *options);
+sa2_model_options sa2_engine_plan_model(const sa2_engine_options *options);
+
 /* The options of the parts that a plan stands for. */
 sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *plan);
 sa2_scheduler_options sa2_engine_plan_scheduler(const sa2_engine_plan *plan,

@@ -163,13 +163,10 @@ sa2_status sa2_engine_follow(const char *path, const sa2_engine_options *options
     follower f = {.options = *options, .agreement = {.comm = options->comm}};
     sa2_backend *backend = NULL;
     sa2_model model = {0};
-    const sa2_backend_options device = {
-        .device = options->device, .isa = options->isa, .n_threads = options->n_threads};
-    const sa2_model_options loading = {.quant = options->quant,
-                                       .rank = sa2_comm_rank(options->comm),
-                                       .n_ranks = sa2_comm_size(options->comm),
-                                       .measured = plan_follower,
-                                       .context = &f};
+    const sa2_backend_options device = sa2_engine_plan_device(options);
+    sa2_model_options loading = sa2_engine_plan_model(options);
+    loading.measured = plan_follower;
+    loading.context = &f;
     sa2_status st = sa2_backend_open(&backend, &device, err);
     if (st == SA2_OK)
         st = sa2_model_open(&model, backend, path, &loading, err);
