@@ -88,16 +88,16 @@ static sa2_status bench_batch(generate *g, int n)
         qsort(g->first_ms, (size_t)n, sizeof g->first_ms[0], by_size);
         double first = 1e-3 * g->first_ms[n - 1], decoding = seconds - first;
         double steps = g->length - 1;
-        sa2_bench_print(
-            &g->bench, &(sa2_bench_row){
-                           .bench = "generate",
-                           .name = name,
-                           .value = n * steps / decoding,
-                           .unit = "tokens/s",
-                           .timing = {1, decoding / steps, decoding / steps, decoding / steps},
-                           .bytes = sa2_bench_model_step_bytes(&g->model),
-                           .share = sa2_bench_model_step_bytes(&g->model) * steps / decoding / read,
-                           .ceiling = "read"});
+        double bytes = sa2_bench_model_step_bytes(&g->model);
+        sa2_bench_print(&g->bench, &(sa2_bench_row){.bench = "generate",
+                                                    .name = name,
+                                                    .value = n * steps / decoding,
+                                                    .unit = "tokens/s",
+                                                    .timing = {1, decoding / steps,
+                                                               decoding / steps, decoding / steps},
+                                                    .bytes = bytes,
+                                                    .share = bytes * steps / decoding / read,
+                                                    .ceiling = "read"});
         snprintf(name, sizeof name, "generate/%d/first_token_p50", n);
         sa2_bench_print(&g->bench, &(sa2_bench_row){.bench = "generate",
                                                     .name = name,

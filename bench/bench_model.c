@@ -86,24 +86,23 @@ sa2_status sa2_bench_model_open(sa2_model *model, sa2_backend *backend,
     return make(model, backend, options, &model_options, err);
 }
 
-static double matrix_bytes(const sa2_matrix *m)
+static double matrix_bytes(const sa2_stream *s, const sa2_matrix *m)
 {
-    double n = (double)m->rows * (double)m->cols;
-    if (m->dtype == SA2_I8)
-        return n + 4.0 * (double)m->rows;
-    if (m->dtype == SA2_I4)
-        return n / 2.0 + n / 64.0 + 4.0 * (double)m->rows;
-    return n * (double)sa2_dtype_bytes(m->dtype);
+    return (double)sa2_matrix_bytes(s, m->dtype, m->rows, m->cols);
 }
 
 double sa2_bench_model_step_bytes(const sa2_model *model)
 {
     const sa2_decoder *d = &model->decoder;
-    double bytes = matrix_bytes(&d->head);
+    sa2_stream *s = NULL;
+    if (sa2_stream_create(&s, model->backend, 0, NULL) != SA2_OK)
+        return 0.0; /* not said */
+    double bytes = matrix_bytes(s, &d->head);
     for (int i = 0; i < d->config.layers; i++) {
         const sa2_decoder_layer *l = &d->layers[i];
-        bytes += matrix_bytes(&l->qkv) + matrix_bytes(&l->out) + matrix_bytes(&l->gate_up) +
-                 matrix_bytes(&l->down);
+        bytes += matrix_bytes(s, &l->qkv) + matrix_bytes(s, &l->out) +
+                 matrix_bytes(s, &l->gate_up) + matrix_bytes(s, &l->down);
     }
+    sa2_stream_destroy(s);
     return bytes;
 }

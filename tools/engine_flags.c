@@ -97,14 +97,19 @@ static sa2_engine *open_as_rank(sa2_engine_flags *f, const sa2_usage_text *usage
     return engine;
 }
 
+bool sa2_engine_flags_expect(sa2_engine_flags *f, const sa2_usage_text *usage)
+{
+    f->model = sa2_model_place(f->place, f->model);
+    if (f->model == NULL)
+        sa2_options_refuse(usage, "--model: a folder expected, none given");
+    return f->model != NULL;
+}
+
 sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usage, int *exit_code)
 {
     *exit_code = EX_USAGE;
-    if (f->model == NULL) {
-        sa2_options_refuse(usage, "--model: a folder expected, none given");
+    if (!sa2_engine_flags_expect(f, usage))
         return NULL;
-    }
-    f->model = sa2_model_place(f->place, f->model);
     int dtype = choose(usage, "dtype", f->dtype, 2, (const char *const[]){"bf16", "f32"});
     int rule = choose(usage, "audio-rule", f->audio_rule, 2, (const char *const[]){"hf", "vllm"});
     int template =

@@ -15,7 +15,7 @@ enum { SA2_ENGINE_FLAGS_MAX = 23, SA2_SAMPLING_FLAGS_MAX = 28 };
 /* ---- the engine ---- */
 
 typedef struct sa2_engine_flags {
-    const char *model; /* a path, once the engine is open or its voice is read */
+    const char *model; /* a path, once it was expected */
     char place[SA2_MODEL_PLACE];
     sa2_engine_options options;
     const char *dtype, *audio_rule, *template;
@@ -28,6 +28,9 @@ typedef struct sa2_engine_flags {
 
 /* Sets defaults and fills the table, which points into *flags. */
 void sa2_engine_flags_init(sa2_engine_flags *flags);
+
+/* False after saying that no model was given; else it is a path from then on. */
+bool sa2_engine_flags_expect(sa2_engine_flags *flags, const sa2_usage_text *usage);
 
 /* After reading: checks the values and opens the engine, with the plan on stderr when verbose. NULL: there is nothing to do
  * but to exit with *exit_code, after a failure that is explained, or because this is a rank other than 0 and rank 0 has

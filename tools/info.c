@@ -299,9 +299,12 @@ int sa2_command_info(int argc, char **argv)
         st = verify(sa2_tensor_map_pack(f.files.map), &err);
     if (st == SA2_OK) {
         count(&f);
-        json ? print_json(&f) : print_text(&f);
-        if (!json)
+        if (json) {
+            print_json(&f);
+        } else {
+            print_text(&f);
             st = print_card(&f, &err);
+        }
     }
     sa2_model_files_close(&f.files);
     return st == SA2_OK ? EX_OK : sa2_report_failure(usage.name, st, &err);

@@ -71,9 +71,8 @@ int sa2_speech_flags_prepare(sa2_speech_flags *f, const sa2_usage_text *usage,
         return EX_OK;
     if (f->output == NULL || f->voice == NULL)
         return sa2_options_refuse(usage, "--output FILE and --voice VOICE belong together");
-    if (engine->model == NULL)
-        return sa2_options_refuse(usage, "--model: a folder expected, none given");
-    engine->model = sa2_model_place(engine->place, engine->model);
+    if (!sa2_engine_flags_expect(engine, usage))
+        return EX_USAGE;
     if (strcmp(f->dtype, "f32") != 0 && strcmp(f->dtype, "bf16") != 0)
         return sa2_options_refuse(usage, "--speech-dtype: f32 or bf16 expected, \"%s\" found",
                                   f->dtype);
