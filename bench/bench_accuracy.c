@@ -38,7 +38,7 @@ static sa2_status run_prompt(accuracy *a, const sa2_model *model, const sa2_prom
     sa2_status st =
         sa2_decoder_bench_open(&b, model, a->dtype, 1, prompt->n, 0, prompt->n, &a->err);
     if (st == SA2_OK) {
-        memcpy(b.batch.ids.data, prompt->ids, (size_t)prompt->n * sizeof *prompt->ids);
+        sa2_upload(b.stream, b.batch.ids, prompt->ids);
         st = sa2_decoder_bench_step(&b, &a->err);
     }
     for (int i = 0; st == SA2_OK && i < prompt->n; i++) {

@@ -13,7 +13,7 @@
 #include "tools/rank_flags.h"
 #include "tools/terminal.h"
 
-enum { MAX_REQUESTS = 256 };
+enum { MAX_REQUESTS = 256, MAX_BATCHES = 16 };
 
 typedef struct generate {
     sa2_bench bench;
@@ -21,7 +21,8 @@ typedef struct generate {
     sa2_engine_options engine_options;
     sa2_rank_flags ranks;
     int prompt, length; /* tokens of each request */
-    int32_t *ids;       /* [prompt] */
+    int batches[MAX_BATCHES], n_batches;
+    int32_t *ids; /* [prompt] */
     sa2_status status;
     sa2_error err;
     double first_ms[MAX_REQUESTS]; /* of the last run */
@@ -84,20 +85,22 @@ static sa2_status bench_batch(generate *g, int n)
     if (st == SA2_OK)
         st = run_batch(g, engine, n, &tokens, &seconds);
     if (st == SA2_OK) {
-        read = (read + sa2_ceilings_read(&g->bench)) / 2.0;
+        double after = sa2_ceilings_read(&g->bench);
+        read = after > 0.0 ? (read + after) / 2.0 : read; /* the engine may have taken all */
         qsort(g->first_ms, (size_t)n, sizeof g->first_ms[0], by_size);
         double first = 1e-3 * g->first_ms[n - 1], decoding = seconds - first;
         double steps = g->length - 1;
         double bytes = sa2_bench_model_step_bytes(&g->model);
-        sa2_bench_print(&g->bench, &(sa2_bench_row){.bench = "generate",
-                                                    .name = name,
-                                                    .value = n * steps / decoding,
-                                                    .unit = "tokens/s",
-                                                    .timing = {1, decoding / steps,
-                                                               decoding / steps, decoding / steps},
-                                                    .bytes = bytes,
-                                                    .share = bytes * steps / decoding / read,
-                                                    .ceiling = "read"});
+        sa2_bench_print(
+            &g->bench,
+            &(sa2_bench_row){.bench = "generate",
+                             .name = name,
+                             .value = n * steps / decoding,
+                             .unit = "tokens/s",
+                             .timing = {1, decoding / steps, decoding / steps, decoding / steps},
+                             .bytes = bytes,
+                             .share = read > 0.0 ? bytes * steps / decoding / read : 0.0,
+                             .ceiling = "read"});
         snprintf(name, sizeof name, "generate/%d/first_token_p50", n);
         sa2_bench_print(&g->bench, &(sa2_bench_row){.bench = "generate",
                                                     .name = name,
@@ -121,9 +124,8 @@ static sa2_status run_all(generate *g, sa2_bench_model_options *options)
         st = sa2_fail(&g->err, SA2_ERR_NOMEM, "bench: no memory for a prompt");
     for (int i = 0; st == SA2_OK && i < g->prompt; i++)
         g->ids[i] = (i * 7919 + 13) % g->model.n_token_rows;
-    static const int batches[] = {1, 8, 32};
-    for (size_t i = 0; st == SA2_OK && i < sizeof batches / sizeof batches[0]; i++)
-        st = bench_batch(g, batches[i]);
+    for (int i = 0; st == SA2_OK && i < g->n_batches; i++)
+        st = bench_batch(g, g->batches[i]);
     free(g->ids);
     sa2_model_close(&g->model);
     return st;
@@ -131,6 +133,7 @@ static sa2_status run_all(generate *g, sa2_bench_model_options *options)
 
 int sa2_bench_generate(int argc, char **argv)
 {
+    const char *batches = "1,8,32";
     sa2_backend_options backend = {0};
     sa2_bench_model_options model = {.preset = "mini", .parts = SA2_MODEL_DECODER};
     sa2_quant_flags quant = {0};
@@ -146,13 +149,16 @@ int sa2_bench_generate(int argc, char **argv)
         {"layers", 0, SA2_OPTION_INT, &model.layers, "N",
          "of the decoder, to fit the memory (all)"},
         SA2_QUANT_OPTIONS(&quant),
+        {"batches", 0, SA2_OPTION_TEXT, &batches, "N,N,...", "requests at once (1,8,32)"},
         {"prompt", 0, SA2_OPTION_INT, &g->prompt, "N", "tokens in (128)"},
         {"length", 0, SA2_OPTION_INT, &g->length, "N", "tokens out (64)"},
         {"max-num-batched-tokens", 0, SA2_OPTION_INT, &g->engine_options.max_num_batched_tokens,
          "N", "rows of a step (512)"},
         {"filter", 'f', SA2_OPTION_TEXT, &g->bench.filter, "TEXT",
          "only cases whose name holds it"},
+        {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
+        {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         SA2_RANK_OPTION(&g->ranks),
         {"json", 0, SA2_OPTION_FLAG, &g->bench.json, NULL, "a JSON object a line"},
         {0},
@@ -161,7 +167,7 @@ int sa2_bench_generate(int argc, char **argv)
     const sa2_usage_text usage = {
         .name = "sa2 bench generate",
         .synopsis = "[OPTIONS]",
-        .summary = "Runs 1, 8 and 32 requests at once through the engine, greedily: tokens a "
+        .summary = "Runs batches of requests at once through the engine, greedily: tokens a "
                    "second of decoding, time to\n"
                    "the first token, share of the read bandwidth beside it.",
         .example = "  sa2 bench generate --layers 4",
@@ -177,11 +183,17 @@ int sa2_bench_generate(int argc, char **argv)
         } else if (g->length < 2 || g->length > SA2_LIMIT_POSITIONS) {
             exit_code = sa2_options_refuse(&usage, "--length: 2 to %d expected, %d found",
                                            SA2_LIMIT_POSITIONS, g->length);
+        } else if (!sa2_bench_numbers(batches, MAX_REQUESTS, g->batches, MAX_BATCHES,
+                                      &g->n_batches)) {
+            exit_code = sa2_options_refuse(
+                &usage, "--batches: numbers from 1 to %d as 1,8,32 expected, \"%s\" found",
+                MAX_REQUESTS, batches);
         } else if (!sa2_bench_ready(&g->bench, &usage, n) ||
                    !sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
         } else if (sa2_rank_flags_open(&g->ranks, &backend.n_threads, &usage, &exit_code)) {
+            backend.device = sa2_rank_flags_device(&g->ranks, backend.device);
             sa2_status st = sa2_backend_open(&g->bench.backend, &backend, &g->err);
             if (st == SA2_OK)
                 st = run_all(g, &model);

@@ -11,22 +11,6 @@
 
 enum { SMALL = 64 }; /* what sizes are divided by for a simulator */
 
-/* "1,8,32" after --rows; false when it is something else. */
-static bool read_rows(sa2_kernel_bench *b, const char *text)
-{
-    while (*text != '\0') {
-        char *end;
-        long rows = strtol(text, &end, 10);
-        if (end == text || rows < 1 || rows > 65536 || b->n_rows == SA2_KERNEL_MAX_ROWS - 1)
-            return false;
-        b->rows[b->n_rows++] = (int)rows; /* what follows the last is 0 */
-        if (*end != ',' && *end != '\0')
-            return false;
-        text = *end == ',' ? end + 1 : end;
-    }
-    return b->n_rows > 0;
-}
-
 /* Ceilings, on a device with memory that is later read between two runs. */
 static sa2_status measure_ceilings(sa2_kernel_bench *b)
 {
@@ -80,7 +64,8 @@ static bool is_ready(sa2_kernel_bench *b, const sa2_usage_text *usage, const cha
     b->shrink = small ? SMALL : 1;
     if (b->bench.json + b->bench.csv + b->bench.markdown > 1)
         sa2_options_refuse(usage, "one of --json, --csv and --markdown expected");
-    else if (rows != NULL && !read_rows(b, rows))
+    else if (rows != NULL &&
+             !sa2_bench_numbers(rows, 65536, b->rows, SA2_KERNEL_MAX_ROWS - 1, &b->n_rows))
         sa2_options_refuse(
             usage, "--rows: numbers from 1 to 65536 as 1,8,32 expected, \"%s\" found", rows);
     else

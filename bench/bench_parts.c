@@ -29,18 +29,55 @@ typedef struct settings {
     sa2_error err;
 } settings;
 
-/* A row of work that computes. */
-static void print_compute(settings *s, const char *name, sa2_timing t, double value,
-                          const char *unit, double flops)
+/* On the host's clock, waited for, and on the clock of a device; the latter n = 0 where there is none. */
+typedef struct timings {
+    sa2_timing host, device;
+} timings;
+
+/* run() waits for the work that start() only starts. */
+static timings time_both(settings *s, sa2_stream *stream, sa2_bench_run run, sa2_bench_run start,
+                         void *context)
 {
-    sa2_bench_row row = {
-        .bench = "parts", .name = name, .value = value, .unit = unit, .timing = t, .flops = flops};
-    double ceiling = sa2_bench_compute_ceiling(&s->bench, s->dtype == SA2_BF16, &row.ceiling);
-    row.share = ceiling > 0.0 ? flops / t.p50 / ceiling : 0.0;
-    sa2_bench_print(&s->bench, &row);
+    timings t = {.host = sa2_bench_time(&s->bench, run, context)};
+    if (!sa2_backend_reads_host(s->bench.backend))
+        t.device = sa2_bench_time_ops(&s->bench, stream, start, NULL, context);
+    return t;
 }
 
-/* ---- front end: 25 s of 44.1 kHz to log-mel, on one thread ---- */
+/* A row for each clock: `amount` of the row's unit a run, `work` of what the ceiling counts. */
+static void print_rows(settings *s, sa2_bench_row row, timings t, double amount, double work,
+                       double ceiling)
+{
+    char name[80];
+    snprintf(name, sizeof name, "%s/device", row.name);
+    row.bench = "parts";
+    for (int i = 0; i < 2; i++) {
+        row.timing = i == 0 ? t.host : t.device;
+        if (row.timing.n == 0)
+            return;
+        row.value = amount / row.timing.p50;
+        row.share = ceiling > 0.0 ? work / row.timing.p50 / ceiling : 0.0;
+        sa2_bench_print(&s->bench, &row);
+        row.name = name;
+    }
+}
+
+/* Of work that computes. */
+static void print_compute(settings *s, const char *name, timings t, double amount, const char *unit,
+                          double flops)
+{
+    sa2_bench_row row = {.name = name, .unit = unit, .flops = flops};
+    double ceiling = sa2_bench_compute_ceiling(&s->bench, s->dtype == SA2_BF16, &row.ceiling);
+    print_rows(s, row, t, amount, flops, ceiling);
+}
+
+static void keep_status(settings *s, sa2_status st)
+{
+    if (s->status == SA2_OK)
+        s->status = st;
+}
+
+/* ---- front end: 25 s of 44.1 kHz to log-mel, on one thread, the mel on a device where there is one ---- */
 
 typedef struct front_end {
     settings *settings;
@@ -75,7 +112,8 @@ static void bench_front_end(settings *s)
     if (!sa2_bench_wants(&s->bench, "front_end"))
         return;
     front_end f = {.settings = s, .n_in = (int64_t)RATE * SECONDS, .n_samples = SA2_AUDIO_CHUNK};
-    sa2_backend *one = NULL;
+    sa2_backend *one = NULL, *mel_backend = s->bench.backend;
+    bool on_processor = sa2_backend_reads_host(s->bench.backend);
     const sa2_backend_options options = {.n_threads = 1, .isa = sa2_backend_isa(s->bench.backend)};
     sa2_mel_config config = sa2_mel_of_encoder(s->model.config.encoder.mel_bins);
     f.in = malloc((size_t)f.n_in * sizeof(float));
@@ -83,14 +121,16 @@ static void bench_front_end(settings *s)
     sa2_status st = f.in != NULL && f.samples != NULL
                         ? SA2_OK
                         : sa2_fail(&s->err, SA2_ERR_NOMEM, "bench: no memory");
-    if (st == SA2_OK)
+    if (st == SA2_OK && on_processor) {
         st = sa2_backend_open(&one, &options, &s->err);
+        mel_backend = one;
+    }
     if (st == SA2_OK)
         st = sa2_resample_table_create(&f.table, RATE, SA2_AUDIO_RATE, &s->err);
     if (st == SA2_OK)
-        st = sa2_stream_create(&f.stream, one, ROOM, &s->err);
+        st = sa2_stream_create(&f.stream, mel_backend, ROOM, &s->err);
     if (st == SA2_OK)
-        st = sa2_arena_create(&f.arena, ROOM, &s->err);
+        st = sa2_backend_arena_create(mel_backend, &f.arena, ROOM, &s->err);
     if (st == SA2_OK)
         st = sa2_mel_plan_create(&f.plan, &config, f.stream, &f.arena, &s->err);
     if (st == SA2_OK) {
@@ -109,7 +149,8 @@ static void bench_front_end(settings *s)
     if (s->status == SA2_OK)
         s->status = st;
     sa2_stream_destroy(f.stream);
-    sa2_arena_destroy(&f.arena);
+    if (mel_backend != NULL)
+        sa2_backend_arena_destroy(mel_backend, &f.arena);
     sa2_resample_table_destroy(&f.table);
     sa2_backend_close(one);
     free(f.samples);
@@ -174,7 +215,7 @@ typedef struct hearing {
     int n;
 } hearing;
 
-static void run_hearing(void *context, int turn)
+static void start_hearing(void *context, int turn)
 {
     hearing *h = context;
     settings *s = h->settings;
@@ -185,10 +226,15 @@ static void run_hearing(void *context, int turn)
     if (st == SA2_OK)
         st = sa2_adaptor_forward(h->stream, &s->model.adaptor, s->dtype, &h->arena, h->out,
                                  h->encoded, (sa2_rows){h->n, h->pooled_offsets}, &s->err);
-    if (st == SA2_OK)
-        st = sa2_stream_finish(h->stream, &s->err);
-    if (s->status == SA2_OK)
-        s->status = st;
+    keep_status(s, st);
+}
+
+static void run_hearing(void *context, int turn)
+{
+    hearing *h = context;
+    start_hearing(context, turn);
+    settings *s = h->settings;
+    keep_status(s, sa2_stream_finish(h->stream, s->status == SA2_OK ? &s->err : NULL));
 }
 
 /* Operations of n chunks: the table of language_model.md 15.3, from the config's sizes. */
@@ -227,7 +273,7 @@ static void bench_hearing(settings *s, int n)
                               sa2_adaptor_scratch_bytes(c, s->dtype, n * l.pooled, n),
                           &s->err);
     if (st == SA2_OK)
-        st = sa2_arena_create(&h.arena, bytes, &s->err);
+        st = sa2_backend_arena_create(s->bench.backend, &h.arena, bytes, &s->err);
     if (st == SA2_OK) {
         h.mel.data = sa2_arena_take(&h.arena, sa2_tensor_bytes(&h.mel));
         h.encoded.data = sa2_arena_take(&h.arena, sa2_tensor_bytes(&h.encoded));
@@ -236,13 +282,14 @@ static void bench_hearing(settings *s, int n)
             h.mel_offsets[i + 1] = (int32_t)((i + 1) * l.frames);
             h.pooled_offsets[i + 1] = (int32_t)((i + 1) * l.pooled);
         }
-        sa2_timing t = sa2_bench_time(&s->bench, run_hearing, &h);
-        print_compute(s, name, t, 25.0 * n / t.p50, "x real", hearing_flops(c, &l, n));
+        sa2_normal(h.stream, h.mel, 1, 0, 0);
+        timings t = time_both(s, h.stream, run_hearing, start_hearing, &h);
+        print_compute(s, name, t, 25.0 * n, "x real", hearing_flops(c, &l, n));
     }
     if (s->status == SA2_OK)
         s->status = st;
     sa2_stream_destroy(h.stream);
-    sa2_arena_destroy(&h.arena);
+    sa2_backend_arena_destroy(s->bench.backend, &h.arena);
 }
 
 /* ---- decoder ---- */
@@ -256,9 +303,14 @@ static void run_step(void *context, int turn)
 {
     steps *d = context;
     (void)turn;
-    sa2_status st = sa2_decoder_bench_step(&d->decoder, &d->settings->err);
-    if (d->settings->status == SA2_OK)
-        d->settings->status = st;
+    keep_status(d->settings, sa2_decoder_bench_step(&d->decoder, &d->settings->err));
+}
+
+static void start_step(void *context, int turn)
+{
+    steps *d = context;
+    (void)turn;
+    keep_status(d->settings, sa2_decoder_bench_start(&d->decoder, &d->settings->err));
 }
 
 static void bench_prefill(settings *s, int rows)
@@ -270,8 +322,8 @@ static void bench_prefill(settings *s, int rows)
     steps d = {.settings = s};
     sa2_status st = sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, 1, rows, 0, 1, &s->err);
     if (st == SA2_OK) {
-        sa2_timing t = sa2_bench_time(&s->bench, run_step, &d);
-        print_compute(s, name, t, rows / t.p50, "tokens/s", sa2_decoder_bench_flops(&d.decoder));
+        timings t = time_both(s, d.decoder.stream, run_step, start_step, &d);
+        print_compute(s, name, t, rows, "tokens/s", sa2_decoder_bench_flops(&d.decoder));
     }
     if (s->status == SA2_OK)
         s->status = st;
@@ -289,20 +341,16 @@ static void bench_decode(settings *s, int n)
         sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, n, 1, s->context, 1, &s->err);
     if (st == SA2_OK) {
         double before = sa2_ceilings_read(&s->bench);
-        sa2_timing t = sa2_bench_time(&s->bench, run_step, &d);
+        timings t = time_both(s, d.decoder.stream, run_step, start_step, &d);
         double read = (before + sa2_ceilings_read(&s->bench)) /
                       2.0; /* memory is shared: probe on both sides */
         double bytes = sa2_decoder_bench_bytes(&d.decoder);
-        sa2_bench_print(&s->bench,
-                        &(sa2_bench_row){.bench = "parts",
-                                         .name = name,
-                                         .value = n / t.p50,
-                                         .unit = "tokens/s",
-                                         .timing = t,
-                                         .bytes = bytes,
-                                         .flops = sa2_decoder_bench_flops(&d.decoder),
-                                         .share = read > 0.0 ? bytes / t.p50 / read : 0.0,
-                                         .ceiling = "read"});
+        sa2_bench_row row = {.name = name,
+                             .unit = "tokens/s",
+                             .bytes = bytes,
+                             .flops = sa2_decoder_bench_flops(&d.decoder),
+                             .ceiling = "read"};
+        print_rows(s, row, t, n, bytes, read);
     }
     if (s->status == SA2_OK)
         s->status = st;
@@ -407,6 +455,7 @@ int sa2_bench_parts(int argc, char **argv)
         {"ask", 0, SA2_OPTION_FLAG, &s->ask, NULL,
          "load once, then take filters from stdin, for all but speech out"},
         {"seconds", 's', SA2_OPTION_FLOAT, &spend, "X", "for each case (3)"},
+        {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"json", 0, SA2_OPTION_FLAG, &s->bench.json, NULL, "a JSON object a line"},

@@ -10,6 +10,7 @@ enum { SAMPLES = 904 * 240, SECONDS = 9, RATE = 24000 };
 
 typedef struct voice_run {
     sa2_voice_encoder encoder;
+    sa2_arena arena;
     sa2_tensor mel, fbank; /* random, of the length that SAMPLES give */
     sa2_tensor projections, vector;
     float *samples;
@@ -137,13 +138,20 @@ static sa2_status take_tensors(voice_run *r)
     r->fbank = sa2_tensor_2d(NULL, SA2_F32, n.fbank_frames, e->speaker.dims.mel);
     r->projections = sa2_tensor_2d(NULL, SA2_F32, n.tokens, e->tokenizer.dims.digits);
     r->vector = sa2_tensor_2d(NULL, SA2_F32, 1, e->speaker.dims.embedding);
-    r->samples = malloc(SAMPLES * sizeof *r->samples);
-    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
-        tensors[i]->data = calloc(1, sa2_tensor_bytes(tensors[i]));
-        if (tensors[i]->data == NULL || r->samples == NULL)
-            return sa2_fail(r->err, SA2_ERR_NOMEM, "bench: no memory");
-        sa2_normal(e->stream, *tensors[i], 1, (int)i, 0);
+    const size_t n_tensors = sizeof tensors / sizeof tensors[0];
+    size_t bytes = 0;
+    for (size_t i = 0; i < n_tensors; i++)
+        bytes += sa2_arena_round(sa2_tensor_bytes(tensors[i]));
+    sa2_status st = sa2_backend_arena_create(e->backend, &r->arena, bytes, r->err);
+    if (st != SA2_OK)
+        return st;
+    for (size_t i = 0; i < n_tensors; i++) {
+        tensors[i]->data = sa2_arena_take(&r->arena, sa2_tensor_bytes(tensors[i]));
+        sa2_normal(e->stream, *tensors[i], 1, (uint32_t)i, 0);
     }
+    r->samples = malloc(SAMPLES * sizeof *r->samples);
+    if (r->samples == NULL)
+        return sa2_fail(r->err, SA2_ERR_NOMEM, "bench: no memory");
     for (int i = 0; i < SAMPLES; i++)
         r->samples[i] = 0.3f * sinf(0.05f * (float)i) + 0.1f * sinf(0.31f * (float)i);
     return sa2_stream_finish(e->stream, r->err);
@@ -168,11 +176,8 @@ sa2_status sa2_bench_voice(sa2_bench *bench, const char *preset, sa2_error *err)
         if (r.status == SA2_OK)
             sa2_bench_print_speed(bench, cases[i].name, t, SECONDS, cases[i].flops(&r), false);
     }
-    free(r.vector.data);
-    free(r.projections.data);
-    free(r.fbank.data);
-    free(r.mel.data);
     free(r.samples);
+    sa2_backend_arena_destroy(bench->backend, &r.arena);
     sa2_voice_encoder_close(&r.encoder);
     return r.status;
 }

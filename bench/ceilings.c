@@ -216,7 +216,7 @@ static sa2_status open_probe(probe *p, const sa2_bench *bench, sa2_arena *arena,
     return st;
 }
 
-double sa2_ceilings_read(const sa2_bench *bench)
+static double read_of_processor(const sa2_bench *bench)
 {
     probe p;
     sa2_arena arena = {0};
@@ -237,6 +237,8 @@ static void print_ceiling(const sa2_bench *bench, const char *name, double value
 }
 
 /* ---- of a device ---- */
+
+enum { LEAST_BYTES = 1 << 18 }; /* what a simulator still reads in a millisecond or a few */
 
 typedef struct device_probe {
     sa2_stream *stream;
@@ -286,13 +288,81 @@ sa2_status sa2_ceilings_measure_device(sa2_bench *bench, sa2_stream *s, void *me
     return SA2_OK;
 }
 
-sa2_status sa2_ceilings_measure(sa2_bench *bench, sa2_error *err)
+/* Seconds that reading takes; 0 after a failure. */
+static double time_read(const sa2_bench *bench, device_probe *p)
+{
+    return sa2_bench_time_ops(bench, p->stream, run_device, NULL, p).p50;
+}
+
+/* Memory with values that differ, for probes: READ_BYTES, or on a device that is slow LEAST_BYTES. The caller closes
+ * it, after a failure too. */
+static sa2_status open_device(device_probe *p, const sa2_bench *bench, sa2_arena *arena,
+                              sa2_error *err)
+{
+    sa2_bench quick = *bench;
+    quick.seconds = 0.0;
+    *p = (device_probe){.what = SA2_PROBE_READ, .err = err};
+    sa2_status st = sa2_stream_create(&p->stream, bench->backend, 0, err);
+    for (size_t bytes = LEAST_BYTES; st == SA2_OK && bytes > p->bytes;) {
+        sa2_backend_arena_destroy(bench->backend, arena);
+        st = sa2_backend_arena_create(bench->backend, arena, bytes, err);
+        if (st != SA2_OK)
+            break;
+        p->memory = arena->base;
+        p->bytes = bytes;
+        sa2_normal(p->stream, sa2_tensor_1d(p->memory, SA2_F32, (int64_t)(bytes / sizeof(float))),
+                   1, 0, 0);
+        st = sa2_stream_finish(p->stream, err);
+        if (st == SA2_OK && time_read(&quick, p) < 1e-4)
+            bytes = READ_BYTES;
+        st = st == SA2_OK ? p->status : st;
+    }
+    return st;
+}
+
+static void close_device(device_probe *p, const sa2_bench *bench, sa2_arena *arena)
+{
+    sa2_stream_destroy(p->stream);
+    sa2_backend_arena_destroy(bench->backend, arena);
+}
+
+static sa2_status measure_device(sa2_bench *bench, sa2_error *err)
+{
+    device_probe p;
+    sa2_arena arena = {0};
+    sa2_status st = open_device(&p, bench, &arena, err);
+    if (st == SA2_OK)
+        st = sa2_ceilings_measure_device(bench, p.stream, p.memory, p.bytes, err);
+    close_device(&p, bench, &arena);
+    return st;
+}
+
+static double read_of_device(const sa2_bench *bench)
+{
+    device_probe p;
+    sa2_arena arena = {0};
+    double seconds = 0.0;
+    sa2_bench quick = *bench;
+    quick.seconds = bench->seconds < 0.3 ? bench->seconds : 0.3;
+    if (open_device(&p, bench, &arena, NULL) == SA2_OK)
+        seconds = time_read(&quick, &p);
+    close_device(&p, bench, &arena);
+    return seconds > 0.0 ? p.work / seconds : 0.0;
+}
+
+double sa2_ceilings_read(const sa2_bench *bench)
+{
+    return sa2_backend_reads_host(bench->backend) ? read_of_processor(bench)
+                                                  : read_of_device(bench);
+}
+
+static sa2_status measure_processor(sa2_bench *bench, sa2_error *err)
 {
     probe p;
     sa2_bench quick = *bench;
     quick.seconds = 0.3;
     sa2_bench_wants(bench, "ceilings"); /* always; as a filter it asks for nothing else */
-    bench->read_bytes = sa2_ceilings_read(&quick);
+    bench->read_bytes = read_of_processor(&quick);
     sa2_status st = open_probe(&p, bench, NULL, err);
     if (st != SA2_OK)
         return st;
@@ -313,4 +383,10 @@ sa2_status sa2_ceilings_measure(sa2_bench *bench, sa2_error *err)
     print_ceiling(bench, "oneDNN f32 product 2048^3", bench->f32_product, "GFLOP/s");
     print_ceiling(bench, "oneDNN bf16 product 2048^3", bench->bf16_product, "GFLOP/s");
     return SA2_OK;
+}
+
+sa2_status sa2_ceilings_measure(sa2_bench *bench, sa2_error *err)
+{
+    return sa2_backend_reads_host(bench->backend) ? measure_processor(bench, err)
+                                                  : measure_device(bench, err);
 }

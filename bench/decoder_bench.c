@@ -16,6 +16,24 @@ static sa2_kv_cache_view view_of(const sa2_decoder_bench *b, int n_pages)
                                .dtype = b->dtype};
 }
 
+/* The cache as a step finds it: not what some other program left on the device. */
+static sa2_status clear(sa2_decoder_bench *b, void *memory, size_t bytes, sa2_error *err)
+{
+    enum { PIECE = 1 << 20 };
+    unsigned char *zeros = calloc(1, PIECE);
+    if (zeros == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "bench: no memory");
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        size_t n = bytes - at < PIECE ? bytes - at : PIECE;
+        sa2_upload(b->stream,
+                   sa2_tensor_1d((char *)memory + at, SA2_F32, (int64_t)(n / sizeof(float))),
+                   zeros);
+    }
+    sa2_status st = sa2_stream_finish(b->stream, err);
+    free(zeros);
+    return st;
+}
+
 static sa2_tensor ids(sa2_decoder_bench *b, int64_t n)
 {
     return sa2_tensor_1d(sa2_arena_take(&b->arena, (size_t)n * sizeof(int32_t)), SA2_I32, n);
@@ -31,14 +49,42 @@ static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int64_t logits_row
     size_t lists =
         (size_t)(2 * rows + logits_rows) * sizeof(int32_t) + (size_t)16 * SA2_ARENA_ALIGN;
     sa2_status st =
-        sa2_arena_create(&b->arena,
-                         (size_t)c->layers * layer + logits + lists +
-                             sa2_decoder_work_bytes(c, true, b->dtype, rows, logits_rows),
-                         err);
+        sa2_backend_arena_create(b->model->backend, &b->arena,
+                                 (size_t)c->layers * layer + logits + lists +
+                                     sa2_decoder_work_bytes(c, true, b->dtype, rows, logits_rows),
+                                 err);
     for (int i = 0; st == SA2_OK && i < c->layers; i++) {
         b->kv[i] = view;
         b->kv[i].pages = sa2_arena_take(&b->arena, layer);
+        if (!sa2_backend_reads_host(b->model->backend))
+            st = clear(b, b->kv[i].pages, layer, err);
     }
+    return st;
+}
+
+/* Rows [context, context + rows) of n sequences, of each the last `last` with logits. */
+static sa2_status fill_lists(sa2_decoder_bench *b, int n, int rows, int context, int last,
+                             sa2_error *err)
+{
+    int32_t *id = calloc((size_t)n * (size_t)(2 * rows + last), sizeof *id);
+    if (id == NULL)
+        return sa2_fail(err, SA2_ERR_NOMEM, "bench: no memory");
+    int32_t *position = id + n * rows, *logits_row = position + n * rows;
+    for (int i = 0; i < n; i++) {
+        b->offsets[i + 1] = (i + 1) * rows;
+        b->first[i] = context;
+        for (int l = 0; l < last; l++)
+            logits_row[i * last + l] = (i + 1) * rows - last + l;
+        for (int r = 0; r < rows; r++) {
+            id[i * rows + r] = (i * 37 + r * 11) % b->model->n_token_rows;
+            position[i * rows + r] = context + r;
+        }
+    }
+    sa2_upload(b->stream, b->batch.ids, id);
+    sa2_upload(b->stream, b->batch.positions, position);
+    sa2_upload(b->stream, b->batch.logits_rows, logits_row);
+    sa2_status st = sa2_stream_finish(b->stream, err);
+    free(id);
     return st;
 }
 
@@ -75,23 +121,13 @@ sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, 
     };
     b->logits = sa2_tensor_2d(NULL, SA2_F32, n * last, c->vocab);
     b->logits.data = sa2_arena_take(&b->arena, sa2_tensor_bytes(&b->logits));
-    for (int i = 0; i < n; i++) {
-        b->offsets[i + 1] = (i + 1) * rows;
-        b->first[i] = context;
-        for (int l = 0; l < last; l++)
-            ((int32_t *)b->batch.logits_rows.data)[i * last + l] = (i + 1) * rows - last + l;
-        for (int r = 0; r < rows; r++) {
-            ((int32_t *)b->batch.ids.data)[i * rows + r] = (i * 37 + r * 11) % model->n_token_rows;
-            ((int32_t *)b->batch.positions.data)[i * rows + r] = context + r;
-        }
-    }
-    return SA2_OK;
+    return fill_lists(b, n, rows, context, last, err);
 }
 
 void sa2_decoder_bench_close(sa2_decoder_bench *b)
 {
     sa2_stream_destroy(b->stream);
-    sa2_arena_destroy(&b->arena);
+    sa2_backend_arena_destroy(b->model->backend, &b->arena);
     free(b->kv);
     free(b->block_table);
     free(b->offsets);
@@ -99,10 +135,15 @@ void sa2_decoder_bench_close(sa2_decoder_bench *b)
     *b = (sa2_decoder_bench){0};
 }
 
+sa2_status sa2_decoder_bench_start(sa2_decoder_bench *b, sa2_error *err)
+{
+    return sa2_decoder_forward(b->stream, &b->model->decoder, b->dtype, &b->arena, b->logits,
+                               (sa2_tensor){0}, &b->batch, err);
+}
+
 sa2_status sa2_decoder_bench_step(sa2_decoder_bench *b, sa2_error *err)
 {
-    sa2_status st = sa2_decoder_forward(b->stream, &b->model->decoder, b->dtype, &b->arena,
-                                        b->logits, (sa2_tensor){0}, &b->batch, err);
+    sa2_status st = sa2_decoder_bench_start(b, err);
     sa2_status finished = sa2_stream_finish(b->stream, st == SA2_OK ? err : NULL);
     return st != SA2_OK ? st : finished;
 }

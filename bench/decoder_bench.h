@@ -18,13 +18,14 @@ typedef struct sa2_decoder_bench {
 } sa2_decoder_bench;
 
 /* rows of each of n sequences at positions [context, context + rows); logits of the last `last` rows of each. The ids
- * are any: who wants others writes batch.ids. */
+ * are any: who wants others uploads them to batch.ids. */
 sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, sa2_dtype dtype,
                                   int n, int rows, int context, int last, sa2_error *err);
 void sa2_decoder_bench_close(sa2_decoder_bench *b);
 
-/* One step. Errors: of the ops. */
+/* One step, waited for, or only started. Errors: of the ops. */
 sa2_status sa2_decoder_bench_step(sa2_decoder_bench *b, sa2_error *err);
+sa2_status sa2_decoder_bench_start(sa2_decoder_bench *b, sa2_error *err);
 
 /* Of one step: bytes of weights (each read once) and of the cache; operations of products and attention. */
 double sa2_decoder_bench_bytes(const sa2_decoder_bench *b);

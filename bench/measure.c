@@ -157,6 +157,22 @@ bool sa2_bench_ready(const sa2_bench *bench, const sa2_usage_text *usage, int n_
     return false;
 }
 
+bool sa2_bench_numbers(const char *text, int most, int *numbers, int max_n, int *n)
+{
+    *n = 0;
+    while (*text != '\0') {
+        char *end;
+        long number = strtol(text, &end, 10);
+        if (end == text || number < 1 || number > most || *n == max_n)
+            return false;
+        numbers[(*n)++] = (int)number;
+        if (*end != ',' && *end != '\0')
+            return false;
+        text = *end == ',' ? end + 1 : end;
+    }
+    return *n > 0;
+}
+
 int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage)
 {
     if (bench->filter == NULL || bench->n_wanted > 0)

@@ -59,6 +59,9 @@ bool sa2_bench_wants(sa2_bench *bench, const char *name);
 /* Judges what all benches take on the command line, before: no argument, seconds from 0. False after a complaint. */
 bool sa2_bench_ready(const sa2_bench *bench, const sa2_usage_text *usage, int n_arguments);
 
+/* "1,8,32" after an option: numbers from 1 to `most`, up to max_n of them. False when the text is something else. */
+bool sa2_bench_numbers(const char *text, int most, int *numbers, int max_n, int *n);
+
 /* The exit code of a bench that ran: a filter that no case has in its name is a mistake. */
 int sa2_bench_end(const sa2_bench *bench, const sa2_usage_text *usage);
 

@@ -14,7 +14,7 @@ typedef struct sa2_backend_options {
     /* "cpu", "cuda" or "cuda:1" for another than the first, in test builds "cuda-sim". "auto" (or NULL): the
      * processor. */
     const char *device;
-    int n_threads; /* of "cpu"; 0: all processors this process may use */
+    int n_threads; /* of "cpu", and to bring weights to a device; 0: all processors this process may use */
     const char *
         isa; /* of "cpu": "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
 } sa2_backend_options;

@@ -155,6 +155,9 @@ expect 64 "--layers: 0 to 1024 expected, -1 found" "$sa2" bench parts --layers -
 expect 64 "--seconds: 0 or more" "$sa2" bench parts --seconds -1
 expect 64 "tiny or mini expected" "$sa2" bench generate --preset huge
 expect 64 "--length: 2 to" "$sa2" bench generate --length 2147483647
+expect 64 "--batches: numbers from 1 to 256" "$sa2" bench generate --batches 8,257
+expect 69 'device "gpu": this build has' "$sa2" bench generate --device gpu
+expect 69 'device "gpu": this build has' "$sa2" bench parts --device gpu
 
 # A folder with several mistakes: all of them at once.
 cp -r "$tiny" "$work/broken"

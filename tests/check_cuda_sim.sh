@@ -49,3 +49,13 @@ done
 "$sa2" bench kernel --small --device cuda-sim --seconds 0 --filter add --rows 3,5 --csv >"$work/rows"
 [ "$(grep -c '^add/[35],' "$work/rows")" = 2 ] || { echo "bench kernel --csv:"; cat "$work/rows"; exit 1; }
 "$sa2" bench kernel --small --device cuda-sim --seconds 0 --filter add --rows 3 --markdown | grep -q '^| add/3 |' || { echo "no table"; exit 1; }
+
+# The other benches: a step on both clocks, and batches through the engine.
+"$sa2" bench parts --preset tiny --layers 1 --device cuda-sim --seconds 0 --context 20 --filter decode/1 --json >"$work/rows" 2>"$work/said" ||
+    { cat "$work/said"; exit 1; }
+for name in 'ceiling","case":"read"' 'parts","case":"decode/1"' 'parts","case":"decode/1/device"'; do
+    grep -- "\"$name" "$work/rows" | grep -q '"device":"cuda-sim"' || { echo "bench parts: no row $name"; exit 1; }
+done
+"$sa2" bench generate --preset tiny --layers 1 --device cuda-sim --batches 2,3 --prompt 8 --length 3 --json >"$work/rows" 2>"$work/said" ||
+    { cat "$work/said"; exit 1; }
+[ "$(grep '"device":"cuda-sim"' "$work/rows" | grep -c 'generate/[23]"')" = 2 ] || { echo "bench generate:"; cat "$work/rows"; exit 1; }

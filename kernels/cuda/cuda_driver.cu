@@ -1,6 +1,7 @@
 /* cuda_driver.cu - contract: kernels/driver.h. A GPU as a device: its memory, its queue, and copies through pinned
  * memory, so that no copy waits for the ops before it.
  */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,13 @@ static const char *architecture_of(const cudaDeviceProp *p)
     return NULL;
 }
 
+/* What brings weights here runs on them. */
+static int processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
 static sa2_status open_device(void **result, int ordinal, const sa2_backend_options *options,
                               sa2_error *err)
 {
@@ -69,7 +77,7 @@ static sa2_status open_device(void **result, int ordinal, const sa2_backend_opti
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "device cuda:%d: no memory", ordinal);
     made->ordinal = ordinal;
-    made->host_threads = options->n_threads > 0 ? options->n_threads : 1;
+    made->host_threads = options->n_threads > 0 ? options->n_threads : processors();
     snprintf(made->variant, sizeof made->variant, "%s %.64s", architecture, properties.name);
     *result = made;
     return SA2_OK;
