@@ -133,6 +133,40 @@ static void copies_of_any_size_keep_their_order_with_ops(void **state)
     sa2_backend_close(backend);
 }
 
+/* A product reads weights before earlier kernels have ended, but for the kernel that writes them. */
+static void weights_can_be_used_right_after_they_were_written(void **state)
+{
+    (void)state;
+    enum { N = 32 };
+    sa2_backend *backend = open_device("cuda-sim");
+    sa2_stream *s = open_stream(backend);
+    sa2_arena arena;
+    sa2_matrix w = {.dtype = SA2_F32, .rows = N, .cols = N};
+    size_t bytes = sa2_matrix_bytes(s, w.dtype, w.rows, w.cols);
+    assert_int_equal(sa2_backend_arena_create(backend, &arena, bytes + 2 * N * sizeof(float), NULL),
+                     SA2_OK);
+    w.data = arena.base;
+    float rows[N][N], sent[N], got[N];
+    for (int i = 0; i < N; i++) {
+        sent[i] = (float)i;
+        for (int j = 0; j < N; j++)
+            rows[i][j] = i == j ? 2.0f : 0.0f;
+    }
+    sa2_tensor x = sa2_tensor_2d((char *)arena.base + bytes, SA2_F32, 1, N);
+    sa2_tensor y = sa2_tensor_2d((float *)x.data + N, SA2_F32, 1, N);
+    sa2_upload(s, x, sent);
+    sa2_matrix_write(s, &w, 0, sa2_tensor_2d(rows, SA2_F32, N, N));
+    sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &w});
+    sa2_linear(s, (sa2_linear_args){.y = x, .x = y, .w = &w});
+    sa2_download(s, got, x);
+    assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+    for (int i = 0; i < N; i++)
+        assert_true(got[i] == 4.0f * (float)i);
+    sa2_stream_destroy(s);
+    sa2_backend_arena_destroy(backend, &arena);
+    sa2_backend_close(backend);
+}
+
 static void a_device_that_fails_is_told_and_the_ops_after_it_do_nothing(void **state)
 {
     (void)state;
@@ -184,6 +218,7 @@ int main(void)
         cmocka_unit_test(memory_that_is_not_there_is_told_with_its_size),
         cmocka_unit_test(a_stream_that_cannot_be_had_leaves_nothing_behind),
         cmocka_unit_test(copies_of_any_size_keep_their_order_with_ops),
+        cmocka_unit_test(weights_can_be_used_right_after_they_were_written),
         cmocka_unit_test(a_device_that_fails_is_told_and_the_ops_after_it_do_nothing),
         cmocka_unit_test(every_op_is_there),
     };

@@ -72,6 +72,9 @@ static void every_planted_mistake_is_found_in_every_order(void **state)
         [PLANTED_HOST_POINTER] = "cudasim: pointer",
         [PLANTED_MISALIGNED] = "cudasim: alignment",
         [PLANTED_FREED] = "cudasim: bounds",
+        [PLANTED_READ_TOO_EARLY] = "cudasim: early",
+        [PLANTED_WRITE_TOO_EARLY] = "cudasim: early",
+        [PLANTED_NOT_WAITED] = "cudasim: early",
     };
     char said[1024];
     for (int mistake = 1; mistake < PLANTED_COUNT; mistake++)

@@ -285,6 +285,8 @@ static __device__ __forceinline__ void store_part(const lane_rows<D> &l, const a
 template <int D, int WARPS>
 static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention_call a)
 {
+    let_next_start();
+    wait_for_earlier();
     constexpr int STAGES = ring_of<WARPS>::STAGES;
     step_of_keys<D> *ring = (step_of_keys<D> *)shared_bytes();
     int warp = (int)threadIdx.x / WARP, first = warp * ROWS;

@@ -10,6 +10,8 @@ static constexpr int THREADS = 128;
 /* grid: tiles; heads of keys. A thread has every 128th element of the tile, and adds its ranges in order. */
 static __global__ void __launch_bounds__(THREADS) join_kernel(attention_call a, int queries)
 {
+    let_next_start();
+    wait_for_earlier();
     work w = work_of(a, queries);
     long long at = (long long)(blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges;
     const float *partial = a.partial + at * queries * (a.d + 2);

@@ -67,6 +67,8 @@ struct queue {
     const struct device *owner;
     cudaStream_t stream;
     struct fault *fault;
+    bool overlaps;      /* kernels start early: the code that runs has wait_for_earlier() */
+    bool wrote_weights; /* by the last kernel: the next one reads them before it waits */
 
     /* Between host and device: slots of pinned memory, taken in turn, each free again after its event. */
     unsigned char *pinned; /* [N_SLOTS, SLOT_BYTES] */
@@ -107,16 +109,29 @@ static inline sa2_status failure_of(const sa2_error *err)
     return err != NULL && err->status != SA2_OK ? err->status : SA2_ERR_DEVICE;
 }
 
-/* Starts a kernel in the order of the stream. */
+/* Starts a kernel in the order of the stream. On compute capability 9 it starts while the kernel before it is still
+ * running, and so every kernel
+ *   - calls wait_for_earlier() in every thread, also in those that then have nothing to do: when a kernel has ended,
+ *     all before it have;
+ *   - touches nothing before that but its arguments, shared memory, and weights, which only matrix.cu writes. The kernel
+ *     behind one that did, wrote_weights, starts when that has ended.
+ * Copies, events and the end of a stream wait for whole kernels, and kernels for them. */
 template <typename... Formal, typename... Actual>
 static inline sa2_status launch(sa2_stream *s, const char *op, void (*kernel)(Formal...), dim3 grid,
                                 unsigned threads, size_t shared, sa2_error *err, Actual... actual)
 {
+    queue *q = queue_of(s);
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared;
-    config.stream = queue_of(s)->stream;
+    config.stream = q->stream;
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = &early;
+    config.numAttrs = q->overlaps && !q->wrote_weights ? 1 : 0;
+    q->wrote_weights = false;
     if (shared > 48 << 10) {
         cudaError_t error =
             cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);

@@ -10,8 +10,13 @@
 
 namespace sa2_cuda
 {
+#ifndef SA2_CUDA_PDL
+#define SA2_CUDA_PDL 1 /* 0: no kernel starts early, to measure what that gives */
+#endif
+
 struct device {
     int ordinal;
+    bool overlaps; /* of its queues */
     char variant[96];
     int host_threads;
 };
@@ -48,6 +53,19 @@ static int processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+static __global__ void empty_kernel()
+{
+}
+
+/* Is the code that this device runs for compute capability 9, so that wait_for_earlier() waits? A build may have been
+ * made for older ones only, and a device that is newer than all of them may take any. */
+static bool kernels_wait()
+{
+    cudaFuncAttributes code;
+    return cudaFuncGetAttributes(&code, (const void *)empty_kernel) == cudaSuccess &&
+           code.ptxVersion >= 90;
+}
+
 static sa2_status open_device(void **result, int ordinal, const sa2_backend_options *options,
                               sa2_error *err)
 {
@@ -77,6 +95,7 @@ static sa2_status open_device(void **result, int ordinal, const sa2_backend_opti
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "device cuda:%d: no memory", ordinal);
     made->ordinal = ordinal;
+    made->overlaps = SA2_CUDA_PDL && kernels_wait();
     made->host_threads = options->n_threads > 0 ? options->n_threads : processors();
     snprintf(made->variant, sizeof made->variant, "%s %.64s", architecture, properties.name);
     *result = made;
@@ -182,6 +201,7 @@ static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
     if (q == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "no memory");
     q->owner = (const device *)opened;
+    q->overlaps = q->owner->overlaps;
     s->device = q;
     cudaError_t error = open_queue(q);
     if (error == cudaSuccess)

@@ -34,6 +34,7 @@ static __device__ __forceinline__ void put_value(const piece &p, long long row, 
 
 static __global__ void __launch_bounds__(THREADS) place_kernel(piece p)
 {
+    wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= p.count)
         return;
@@ -66,6 +67,7 @@ static __global__ void __launch_bounds__(THREADS) place_kernel(piece p)
 static __global__ void __launch_bounds__(THREADS)
     clear_kernel(piece p, long long first, long long end, long long padded_cols)
 {
+    wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     long long row = first + i / padded_cols, col = i % padded_cols;
     if (row < end && (row >= p.rows || col >= p.cols))
@@ -90,8 +92,11 @@ static sa2_status clear_padding(sa2_stream *s, const piece &p, long long first, 
     long long cols = padded_cols(p), last = end == p.rows ? padded_rows(p) : end;
     if (first >= last || (cols == p.cols && last == end))
         return SA2_OK;
-    return launch(s, "matrix_write", clear_kernel, dim3(blocks_for((last - first) * cols, THREADS)),
-                  THREADS, 0, err, p, first, last, cols);
+    sa2_status st =
+        launch(s, "matrix_write", clear_kernel, dim3(blocks_for((last - first) * cols, THREADS)),
+               THREADS, 0, err, p, first, last, cols);
+    queue_of(s)->wrote_weights = true;
+    return st;
 }
 
 /* Elements [first, first + count) of the source, which lie together at `host`. */
@@ -109,6 +114,7 @@ static sa2_status place(sa2_stream *s, piece p, const void *host, int64_t first,
             return err != nullptr ? err->status : SA2_ERR_DEVICE;
         sa2_status st = launch(s, "matrix_write", place_kernel, dim3(blocks_for(p.count, THREADS)),
                                THREADS, 0, err, p);
+        queue_of(s)->wrote_weights = true;
         if (st != SA2_OK)
             return st;
     }

@@ -15,6 +15,7 @@ static constexpr int THREADS = 256, AT_ONCE = 8, MOST_BLOCKS = 4 * FEW_BLOCKS;
 static __global__ void __launch_bounds__(THREADS)
     read_kernel(const uint4 *from, long long pieces, unsigned *out)
 {
+    wait_for_earlier();
     unsigned sum = 0;
     long long step = (long long)gridDim.x * THREADS * AT_ONCE;
     for (long long at = (long long)blockIdx.x * THREADS * AT_ONCE + threadIdx.x; at < pieces;
@@ -35,6 +36,7 @@ static __global__ void __launch_bounds__(THREADS)
 static __global__ void __launch_bounds__(THREADS)
     copy_kernel(uint4 *to, const uint4 *from, long long pieces)
 {
+    wait_for_earlier();
     long long step = (long long)gridDim.x * THREADS * AT_ONCE;
     for (long long at = (long long)blockIdx.x * THREADS * AT_ONCE + threadIdx.x; at < pieces;
          at += step) {
@@ -52,6 +54,7 @@ static __global__ void __launch_bounds__(THREADS)
 
 static __global__ void __launch_bounds__(THREADS) f32_kernel(float *out, int rounds, float factor)
 {
+    wait_for_earlier();
     float sum[AT_ONCE];
 #pragma unroll
     for (int i = 0; i < AT_ONCE; i++)
@@ -71,6 +74,7 @@ static __global__ void __launch_bounds__(THREADS) f32_kernel(float *out, int rou
 static __global__ void __launch_bounds__(THREADS)
     bf16_kernel(float *out, int rounds, uint32_t factor)
 {
+    wait_for_earlier();
     float sum[AT_ONCE][4] = {};
     const uint32_t a[4] = {factor, factor, factor, factor};
     for (int r = 0; r < rounds; r++)

@@ -36,7 +36,16 @@ static __device__ __forceinline__ float dot(float sum, const float4 &x, const fl
 static constexpr int GROUP = 8; /* rows of a block */
 static constexpr int AHEAD = 4; /* loads of weights that are on their way at one time */
 
-/* grid: strips of 32 weights; groups of 8 rows. */
+/* The next AHEAD of `left` quads. */
+static __device__ __forceinline__ void load_weights(uint4 (&bits)[AHEAD], const uint4 *w, int left)
+{
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++)
+        if (i < left)
+            bits[i] = load_once(w + i * STRIP_ROWS);
+}
+
+/* grid: strips of 32 weights; groups of 8 rows. The first weights come while earlier kernels end. */
 static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
 {
     float(*partial)[GROUP][STRIP_ROWS] = (float(*)[GROUP][STRIP_ROWS])shared_bytes();
@@ -46,17 +55,16 @@ static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
     int rows = min(GROUP, p.rows - row0);
     const uint4 *w =
         (const uint4 *)p.w + ((long long)blockIdx.x * quads + quad) * STRIP_ROWS + lane;
+    uint4 bits[AHEAD];
+    load_weights(bits, w, end - quad);
+    let_next_start();
+    wait_for_earlier();
     long long start[GROUP];
 #pragma unroll
     for (int r = 0; r < GROUP; r++)
         start[r] = r < rows ? x_start(p, row0 + r) : 0;
     float sum[GROUP] = {};
-    for (; quad < end; quad += AHEAD, w += AHEAD * STRIP_ROWS) {
-        uint4 bits[AHEAD];
-#pragma unroll
-        for (int i = 0; i < AHEAD; i++)
-            if (quad + i < end)
-                bits[i] = load_once(w + i * STRIP_ROWS);
+    while (quad < end) {
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             if (quad + i >= end)
@@ -74,6 +82,9 @@ static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
                                 : gather(p, start[r], k),
                             weight);
         }
+        quad += AHEAD;
+        w += AHEAD * STRIP_ROWS;
+        load_weights(bits, w, end - quad);
     }
 #pragma unroll
     for (int r = 0; r < GROUP; r++)
@@ -185,6 +196,8 @@ static __device__ __forceinline__ void put_sums(const product &p, const sums &to
 /* grid: 64 weights; 64 rows. */
 static __global__ void __launch_bounds__(THREADS) tiled_kernel_f32(product p)
 {
+    let_next_start();
+    wait_for_earlier();
     stage *ring = (stage *)shared_bytes();
     int quads = parts_of(p.k, QUAD), each = parts_of(quads, SLICES), row0 = (int)blockIdx.y * ROWS;
     int steps = parts_of(quads, QUADS);

@@ -10,7 +10,19 @@ namespace sa2_cuda
 {
 static constexpr int AHEAD = 4; /* chunks whose weights are on their way at one time */
 
-/* grid: tiles of 16 weights; groups of 8 GROUPS rows. */
+/* The next AHEAD of `left` chunks. */
+static __device__ __forceinline__ void load_weights(uint4 (&weights)[AHEAD][2], const uint4 *w,
+                                                    int left)
+{
+#pragma unroll
+    for (int c = 0; c < AHEAD; c++)
+        if (c < left) {
+            weights[c][0] = load_once(w + c * 2 * WARP);
+            weights[c][1] = load_once(w + c * 2 * WARP + WARP);
+        }
+}
+
+/* grid: tiles of 16 weights; groups of 8 GROUPS rows. The first weights come while earlier kernels end. */
 template <typename X, int GROUPS>
 static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin_kernel(product p)
 {
@@ -21,19 +33,16 @@ static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin
     int chunk = slice * each, end = min(chunk + each, chunks), row0 = (int)blockIdx.y * ROWS;
     const uint4 *w =
         (const uint4 *)p.w + ((long long)blockIdx.x * chunks + chunk) * 2 * WARP + lane;
+    uint4 weights[AHEAD][2];
+    load_weights(weights, w, end - chunk);
+    let_next_start();
+    wait_for_earlier();
     long long start[GROUPS];
 #pragma unroll
     for (int j = 0; j < GROUPS; j++)
         start[j] = row0 + 8 * j + g < p.rows ? x_start(p, row0 + 8 * j + g) : -1;
     float sum[GROUPS][4] = {};
-    for (; chunk < end; chunk += AHEAD, w += AHEAD * 2 * WARP) {
-        uint4 weights[AHEAD][2];
-#pragma unroll
-        for (int c = 0; c < AHEAD; c++)
-            if (chunk + c < end) {
-                weights[c][0] = load_once(w + c * 2 * WARP);
-                weights[c][1] = load_once(w + c * 2 * WARP + WARP);
-            }
+    while (chunk < end) {
 #pragma unroll
         for (int c = 0; c < AHEAD; c++) {
             if (chunk + c >= end)
@@ -46,6 +55,9 @@ static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin
                 multiply_chunk(sum[j], weights[c][0], weights[c][1], x);
             }
         }
+        chunk += AHEAD;
+        w += AHEAD * 2 * WARP;
+        load_weights(weights, w, end - chunk);
     }
 #pragma unroll
     for (int j = 0; j < GROUPS; j++)

@@ -196,6 +196,8 @@ static __device__ __forceinline__ void keep_sums(const product &p, float *partia
 template <typename X, bool IS_SPLIT>
 static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, float *partials)
 {
+    let_next_start();
+    wait_for_earlier();
     constexpr int STAGES = loader<X>::STAGES;
     stage<X> *ring = (stage<X> *)shared_bytes();
     int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES),
@@ -235,6 +237,8 @@ static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, 
 /* grid: 128 outputs; rows. Adds the slices in order, as tiled_kernel does. */
 static __global__ void __launch_bounds__(JOIN_THREADS) join_kernel(product p, const float *partials)
 {
+    let_next_start();
+    wait_for_earlier();
     bool swiglu = p.epilogue.swiglu;
     int col = (int)(blockIdx.x * JOIN_THREADS + threadIdx.x), row = (int)blockIdx.y;
     if (col >= (swiglu ? p.n / 2 : p.n))

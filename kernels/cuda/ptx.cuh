@@ -22,13 +22,35 @@ static __device__ __forceinline__ unsigned char *shared_bytes()
     return dynamic;
 }
 
+/* ---- the kernels of a stream, of which one may start before the one ahead of it has ended (launch() in cuda.cuh) ---- */
+
+/* Until every earlier kernel of the stream has ended and what it wrote is there. Each thread calls it before it reads
+ * what a kernel may have written, and before it writes. */
+static __device__ __forceinline__ void wait_for_earlier()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* The next kernel may start once every block has come here. It waits for the end of this one as any does, so there is no
+ * place that would be too early. */
+static __device__ __forceinline__ void let_next_start()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* ---- memory ---- */
+
 static __device__ __forceinline__ uint32_t shared_address(const void *p)
 {
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
-/* 16 bytes that no other block reads, and that nobody writes during the kernel. Not volatile: the compiler may
- * move it forward, and should. */
+/* 16 bytes that no other block reads, and that nobody writes during the kernel, nor during those that it may overlap:
+ * weights. Not volatile: the compiler may move it forward, even before wait_for_earlier(), and should. */
 static __device__ __forceinline__ uint4 load_once(const uint4 *p)
 {
     uint4 v;

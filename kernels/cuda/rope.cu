@@ -32,6 +32,8 @@ static __device__ __forceinline__ void store_one(const vectors_view &x, long lon
 static __global__ void __launch_bounds__(MAX_PAIRS)
     rope_kernel(vectors_view x, const int32_t *positions, double theta)
 {
+    let_next_start();
+    wait_for_earlier();
     long long row = blockIdx.x * x.stride;
     float position = (float)positions[blockIdx.x];
     int pairs = x.n / 2;

@@ -34,6 +34,8 @@ static __device__ __forceinline__ float sum_workers(float (*room)[CHANNELS], flo
 /* grid: groups of channels; sequences. */
 static __global__ void __launch_bounds__(THREADS) context_kernel(statistics_args a)
 {
+    let_next_start();
+    wait_for_earlier();
     float(*room)[CHANNELS] = (float(*)[CHANNELS])shared_bytes();
     int worker = (int)threadIdx.x / CHANNELS, i = (int)blockIdx.y;
     int c = (int)blockIdx.x * CHANNELS + (int)threadIdx.x % CHANNELS;
@@ -56,6 +58,8 @@ static __global__ void __launch_bounds__(THREADS) context_kernel(statistics_args
 
 static __global__ void __launch_bounds__(THREADS) deviation_kernel(statistics_args a)
 {
+    let_next_start();
+    wait_for_earlier();
     float(*room)[CHANNELS] = (float(*)[CHANNELS])shared_bytes();
     int worker = (int)threadIdx.x / CHANNELS, i = (int)blockIdx.y;
     int c = (int)blockIdx.x * CHANNELS + (int)threadIdx.x % CHANNELS;

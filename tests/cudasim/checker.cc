@@ -5,7 +5,9 @@
  *   a byte outside every allocation, or that a test has poisoned for the address sanitizer;
  *   a byte that nobody has written; a byte that an asynchronous copy is still to write;
  *   two accesses that nothing orders, one of them a write: by lanes without __syncwarp, by warps without
- *   __syncthreads, by blocks at all.
+ *   __syncthreads, by blocks at all;
+ *   in a kernel that starts early, before its wait_for_earlier(): a write to global memory, or a read of what a kernel
+ *   wrote that may not have ended.
  *
  * Order inside a block: every thread has the number of block barriers so far, and for each lane of its warp the
  * last of that lane's own steps which it knows of; __syncwarp joins these.
@@ -54,6 +56,8 @@ static space global, shared;
 static std::map<uintptr_t, size_t> *allocations;
 static size_t top;
 static uint32_t turn, counter;
+static uint32_t *writers;  /* of eight bytes of global memory each: the last kernel */
+static uint32_t all_ended; /* every kernel up to this one has */
 static uintptr_t argument_base;
 static size_t argument_bytes;
 
@@ -84,6 +88,7 @@ void check_open()
     if (global.bytes != 0)
         return;
     global = make_space("global memory", reserve(DEVICE_BYTES), DEVICE_BYTES);
+    writers = (uint32_t *)reserve(DEVICE_BYTES / 8 * sizeof *writers);
     allocations = new std::map<uintptr_t, size_t>;
 }
 
@@ -123,6 +128,7 @@ bool check_free(void *p)
     drop_pages(global.base + at, global.base + at + bytes);
     drop_pages((uintptr_t)(global.what + at), (uintptr_t)(global.what + at + bytes));
     drop_pages((uintptr_t)(global.traces + at / 8), (uintptr_t)(global.traces + (at + bytes) / 8));
+    drop_pages((uintptr_t)(writers + at / 8), (uintptr_t)(writers + (at + bytes) / 8));
     allocations->erase(found);
     return true;
 }
@@ -144,6 +150,11 @@ void check_host_copy(const void *p, size_t bytes, access kind)
 }
 
 /* ---- order ---- */
+
+void check_all_ended()
+{
+    all_ended = counter;
+}
 
 void check_launch(const void *arguments, size_t bytes)
 {
@@ -295,6 +306,21 @@ static void judge_order(space *s, uintptr_t p, size_t bytes, access how, uint32_
     }
 }
 
+/* In global memory: may an earlier kernel still be at it? */
+static void judge_start(uintptr_t p, size_t bytes, access how, uint32_t pc)
+{
+    bool early = running.starts_early && !running.current->has_waited;
+    if (early && how != access::READ)
+        refuse("early", &global, p, bytes, how, pc, "before wait_for_earlier()");
+    for (size_t i = (p - global.base) / 8; i <= (p + bytes - 1 - global.base) / 8; i++) {
+        if (early && writers[i] > all_ended)
+            refuse("early", &global, p, bytes, how, pc,
+                   "an earlier kernel writes it, and wait_for_earlier() was not called");
+        if (how != access::READ)
+            writers[i] = global.launch;
+    }
+}
+
 static space *space_of(uintptr_t p)
 {
     if (p - shared.base < shared.bytes)
@@ -331,6 +357,8 @@ void check_access(const void *address, size_t bytes, access how, const void *pc)
         refuse("alignment", s, p, bytes, how, offset_of(pc), "misaligned");
     judge_bytes(s, p, bytes, how, offset_of(pc));
     judge_order(s, p, bytes, how, offset_of(pc));
+    if (s == &global)
+        judge_start(p, bytes, how, offset_of(pc));
 }
 
 /* ---- copies in flight ---- */

@@ -10,6 +10,8 @@
 #include <map>
 #include <mutex>
 
+#include <kernels/cuda/ptx.cuh>
+
 namespace cudasim
 {
 place here;
@@ -86,6 +88,8 @@ static void thread_body()
 {
     job.run(job.kernel, job.arguments);
     thread *me = running.current;
+    if (running.starts_early && !me->has_waited)
+        stop("early", "it ends without wait_for_earlier(), and so may before earlier kernels do");
     finish_copies(me, me->copies.size());
     me->now = state::EXITED;
     running.n_alive--;
@@ -111,6 +115,7 @@ static void run_block()
         t->lane = i % WARP;
         t->index = {(unsigned)i % size.x, (unsigned)i / size.x % size.y,
                     (unsigned)i / (size.x * size.y)};
+        t->has_waited = false;
         t->copies.clear();
         t->groups.clear();
         running.warps[t->warp].alive |= 1u << t->lane;
@@ -146,6 +151,15 @@ static bool can_launch(const cudaLaunchConfig_t *c, const void *kernel)
            c->dynamicSmemBytes <= (most > SHARED_FREE ? most : (size_t)SHARED_FREE);
 }
 
+static bool starts_early(const cudaLaunchConfig_t *c)
+{
+    for (unsigned i = 0; i < c->numAttrs; i++)
+        if (c->attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+            c->attrs[i].val.programmaticStreamSerializationAllowed != 0)
+            return true;
+    return false;
+}
+
 cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const void *arguments,
                    size_t argument_bytes)
 {
@@ -167,6 +181,9 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
     running.n_warps = (running.n_threads + WARP - 1) / WARP;
     running.shared_bytes = c->dynamicSmemBytes;
     running.in_order = n == 0;
+    running.starts_early = starts_early(c);
+    if (!running.starts_early)
+        check_all_ended();
     check_launch(arguments, argument_bytes);
     unsigned blocks = c->gridDim.x * c->gridDim.y * c->gridDim.z;
     for (unsigned i = 0; i < blocks; i++) {
@@ -181,3 +198,8 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
     return cudaSuccess;
 }
 } // namespace cudasim
+
+void sa2_cuda::wait_for_earlier()
+{
+    cudasim::running.current->has_waited = true;
+}

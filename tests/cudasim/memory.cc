@@ -104,6 +104,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
     return outcome("cudaGetDeviceProperties");
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
+{
+    a->ptxVersion = 90;
+    return outcome("cudaFuncGetAttributes");
+}
+
 cudaError_t cudaSetDevice(int device)
 {
     return device == 0 || device == 1 ? outcome("cudaSetDevice") : cudaErrorInvalidDevice;
@@ -154,6 +160,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     cudaError_t error = outcome("cudaMemcpyAsync");
     if (error != cudaSuccess)
         return error;
+    check_all_ended();
     check_host_copy(from, bytes, access::READ);
     check_host_copy(to, bytes, access::WRITE);
     memcpy(to, from, bytes);
@@ -162,6 +169,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
 {
+    check_all_ended();
     check_host_copy(to, bytes, access::WRITE);
     memset(to, value, bytes);
     return outcome("cudaMemsetAsync");
@@ -183,6 +191,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
+    check_all_ended();
     return outcome("cudaStreamSynchronize");
 }
 

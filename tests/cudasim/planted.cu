@@ -27,10 +27,23 @@ static __device__ void exchange(float *lanes, int mistake)
     __syncwarp();
 }
 
+static __global__ void copy_rows(float *to, const float *from)
+{
+    sa2_cuda::wait_for_earlier();
+    for (int i = (int)threadIdx.x; i < COLS; i += THREADS)
+        to[blockIdx.x * COLS + i] = from[blockIdx.x * COLS + i];
+}
+
 static __global__ void row_sums(float *y, const float *x, int mistake)
 {
     room *shared = (room *)sa2_cuda::shared_bytes();
     int me = (int)threadIdx.x;
+    if (mistake == PLANTED_NOT_WAITED && blockIdx.x == 1)
+        return;
+    if (mistake == PLANTED_WRITE_TOO_EARLY && me == 0)
+        y[blockIdx.x] = 0.0f;
+    if (mistake != PLANTED_READ_TOO_EARLY)
+        sa2_cuda::wait_for_earlier();
     const float *row = x + (size_t)blockIdx.x * COLS + (mistake == PLANTED_MISALIGNED ? 1 : 0);
     sa2_cuda::copy_async_16(&shared->row[4 * me], row + 4 * me, true);
     sa2_cuda::copy_async_commit();
@@ -68,23 +81,31 @@ static __global__ void row_sums(float *y, const float *x, int mistake)
 
 extern "C" int planted_run(int mistake)
 {
-    float host[ROWS * COLS], got[ROWS], *x, *y;
+    float host[ROWS * COLS], got[ROWS], *from, *x, *y;
     for (int i = 0; i < ROWS * COLS; i++)
         host[i] = (float)(i % 7);
+    cudaMalloc((void **)&from, sizeof host);
     cudaMalloc((void **)&x, sizeof host);
     cudaMalloc((void **)&y, sizeof got);
-    cudaMemcpyAsync(x, host, sizeof host, cudaMemcpyHostToDevice, nullptr);
+    cudaMemcpyAsync(from, host, sizeof host, cudaMemcpyHostToDevice, nullptr);
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(ROWS);
+    config.blockDim = dim3(THREADS);
+    config.attrs = &early;
+    config.numAttrs = 1;
+    if (cudaLaunchKernelEx(&config, copy_rows, x, from) != cudaSuccess)
+        return 1;
     if (mistake == PLANTED_FREED)
         cudaFree(x);
     size_t extra = mistake == PLANTED_UNWRITTEN_SHARED ? sizeof(float) : 0;
     size_t less = mistake == PLANTED_SHARED_TOO_SMALL ? sizeof(float) : 0;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(ROWS);
-    config.blockDim = dim3(THREADS);
     config.dynamicSmemBytes = sizeof(room) + extra - less;
-    const float *from =
-        mistake == PLANTED_HOST_POINTER ? (const float *)aligned_alloc(16, sizeof host) : x;
-    if (cudaLaunchKernelEx(&config, row_sums, y, from, mistake) != cudaSuccess)
+    if (mistake == PLANTED_HOST_POINTER)
+        x = (float *)aligned_alloc(16, sizeof host);
+    if (cudaLaunchKernelEx(&config, row_sums, y, x, mistake) != cudaSuccess)
         return 1;
     cudaMemcpyAsync(got, y, sizeof got, cudaMemcpyDeviceToHost, nullptr);
     for (int r = 0; r < ROWS; r++) {

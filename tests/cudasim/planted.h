@@ -23,10 +23,14 @@ enum {
     PLANTED_HOST_POINTER,     /* memory that is not the device's */
     PLANTED_MISALIGNED,       /* 16 bytes at a multiple of 4 */
     PLANTED_FREED,            /* memory is read after cudaFree() */
+    PLANTED_READ_TOO_EARLY,   /* what the kernel before writes, without waiting for its end */
+    PLANTED_WRITE_TOO_EARLY,  /* the output, that an earlier kernel may still be reading */
+    PLANTED_NOT_WAITED,       /* a block returns at once: it may end before earlier kernels do */
     PLANTED_COUNT
 };
 
-/* Sums of rows in two blocks of two warps, with that mistake; 0 when the result is right. */
+/* Sums of rows, which another kernel copied, in two blocks of two warps, with that mistake; 0 when the result is
+ * right. */
 int planted_run(int mistake);
 
 #ifdef __cplusplus

@@ -36,6 +36,7 @@ struct thread {
     uint3 index;
     int linear, warp, lane;
     state now;
+    bool has_waited; /* for earlier kernels */
 
     /* In a meeting of lanes, or at the barrier: what, with whom, where in the source. */
     const char *what;
@@ -62,6 +63,7 @@ struct meeting {
 
 struct block {
     const char *kernel; /* NULL: no launch is running */
+    bool starts_early;  /* the kernel, before those ahead of it have ended */
     thread *threads;    /* [MAX_THREADS] */
     thread *current;    /* NULL: not inside a kernel */
     warp warps[MAX_WARPS];
@@ -117,6 +119,7 @@ void check_open();
 void *check_allocate(size_t bytes, bool initialised);
 bool check_free(void *p); /* false: not an allocation */
 void check_host_copy(const void *p, size_t bytes, access kind);
+void check_all_ended(); /* kernels so far, before anything that follows starts */
 void check_launch(const void *arguments, size_t bytes);
 void check_block();
 void check_access(const void *p, size_t bytes, access kind, const void *pc);

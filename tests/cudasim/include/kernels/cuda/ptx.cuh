@@ -21,6 +21,11 @@ static inline unsigned char *shared_bytes()
     return cudasim::here.shared;
 }
 
+void wait_for_earlier();
+static inline void let_next_start()
+{
+}
+
 static inline uint4 load_once(const uint4 *p)
 {
     return *p;
