@@ -1,6 +1,6 @@
 /* probe.cu - contract: probe.h. Each fact is a kernel of one block that writes what it sees, and its expectation computed
  * here from the tables of the PTX ISA: sections 9.7.14.5.8 (mma), 9.7.14.5.15 (ldmatrix), 9.7.9.25 (cp.async),
- * 9.7.9.6 (shuffles). Values are small integers where sums are compared, so that every one is exact.
+ * 9.7.9.6 (shuffles), 9.7.15.5 (wgmma). Values are small integers where sums are compared, so that every one is exact.
  */
 #include "probe.h"
 
@@ -9,10 +9,14 @@
 #include <string.h>
 
 #include <kernels/cuda/values.cuh>
+#ifdef __CUDACC__
+#include <kernels/cuda/ptx_hopper.cuh>
+#endif
 
 using namespace sa2_cuda;
 
 enum { LANES = 32, WORDS = 4096, SHARED = 96 << 10 };
+enum { GROUP = 128, STEPS = 28 }; /* threads of a warpgroup; steps of 16 that its products take */
 
 /* What kernels read and write, in memory that both see. */
 struct board {
@@ -118,6 +122,55 @@ static __global__ void shared_kernel(board *b)
     b->out[threadIdx.x] = room[SHARED / 4 - 1 - threadIdx.x];
 }
 
+#ifdef __CUDACC__
+/* A number of bf16 for each i: either sign, any fraction, magnitudes from 2^-14 to 2^5. */
+static __device__ uint32_t number(uint32_t i)
+{
+    uint32_t x = (i + 1) * 2654435761u;
+    x = (x ^ x >> 15) * 0x85ebca6bu;
+    x = (x ^ x >> 13) * 0xc2b2ae35u;
+    x ^= x >> 16;
+    return (x & 0x807fu) | (113 + (x >> 16) % 20) << 7;
+}
+
+static __device__ uint32_t two_numbers(uint32_t i)
+{
+    return number(i) | number(i + 1) << 16;
+}
+
+/* The sums of [64, 16 steps] by [16 steps, 8] twice: out[0, 512) from wgmma, out[512, 1024) from mma.sync. */
+static __global__ void both_products_kernel(board *m, int steps)
+{
+    if constexpr (HAS_WGMMA) {
+        uint32_t *right = (uint32_t *)shared_bytes(); /* [STEPS][2][8 columns][8 k] of 16 bits */
+        int me = (int)threadIdx.x, lane = me % LANES, g = lane / 4, t = lane % 4;
+        uint32_t row = 16 * (me / LANES) + g, k_all = 16 * STEPS, after_a = 64 * k_all;
+        for (int i = me; i < STEPS * 64; i += GROUP)
+            right[i] =
+                two_numbers(after_a + i / 4 % 8 * k_all + i / 64 * 16 + i / 32 % 2 * 8 + i % 4 * 2);
+        publish_to_async();
+        __syncthreads();
+        float wide[4] = {}, narrow[4] = {};
+        for (int step = 0; step < steps; step++) {
+            uint32_t a[4], b[2];
+            for (uint32_t q = 0; q < 4; q++)
+                a[q] = two_numbers((row + 8 * (q & 1)) * k_all + 16 * step + 2 * t + 8 * (q >> 1));
+            for (uint32_t q = 0; q < 2; q++)
+                b[q] = two_numbers(after_a + g * k_all + 16 * step + 2 * t + 8 * q);
+            mma_bf16(narrow, a, b);
+            wgmma_fence();
+            wgmma_bf16(wide, a, wgmma_matrix(right + step * 64, 128, 256), step > 0);
+            wgmma_commit();
+            wgmma_wait<0>();
+        }
+        for (int i = 0; i < 4; i++) {
+            m->out[4 * me + i] = __float_as_uint(wide[i]);
+            m->out[4 * GROUP + 4 * me + i] = __float_as_uint(narrow[i]);
+        }
+    }
+}
+#endif
+
 /* ---- the host's side ---- */
 
 static char where[160];
@@ -150,11 +203,12 @@ static const char *compare_close(const float *x, const float *found, double (*ex
 }
 
 template <typename... Formal, typename... Actual>
-static bool run(size_t shared, void (*kernel)(Formal...), Actual... actual)
+static bool run_threads(unsigned threads, size_t shared, void (*kernel)(Formal...),
+                        Actual... actual)
 {
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3(1);
-    config.blockDim = dim3(LANES);
+    config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared;
     cudaError_t error = cudaSuccess;
     if (shared > 48 << 10)
@@ -167,6 +221,12 @@ static bool run(size_t shared, void (*kernel)(Formal...), Actual... actual)
     if (error != cudaSuccess)
         snprintf(where, sizeof where, "%s", cudaGetErrorString(error));
     return error == cudaSuccess;
+}
+
+template <typename... Formal, typename... Actual>
+static bool run(size_t shared, void (*kernel)(Formal...), Actual... actual)
+{
+    return run_threads(LANES, shared, kernel, actual...);
 }
 
 static void clear(board *b)
@@ -326,6 +386,36 @@ static const char *much_shared(board *b)
     return compare(b->out, want, LANES);
 }
 
+#ifdef __CUDACC__
+/* Order and rounding of a tensor core's sums are not documented: a row alone has the bits that it has in a batch if both
+ * instructions do the same. */
+static const char *both_products(board *b)
+{
+    static const int lengths[] = {1, 2, STEPS};
+    int major = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+    if (major != 9)
+        return NULL;
+    for (int steps : lengths) {
+        if (!run_threads(GROUP, STEPS * 256, both_products_kernel, b, steps))
+            return where;
+        const uint32_t *wide = b->out, *narrow = b->out + 4 * GROUP;
+        int n_differ = 0, at = 0;
+        for (int i = 4 * GROUP - 1; i >= 0; i--)
+            if (wide[i] != narrow[i]) {
+                n_differ++;
+                at = i;
+            }
+        if (n_differ != 0 || wide[0] == 0 || wide[0] == wide[1]) {
+            snprintf(where, sizeof where, "of %d steps %d sums in %d differ, place %d: %08x, %08x",
+                     steps, n_differ, 4 * GROUP, at, wide[at], narrow[at]);
+            return where;
+        }
+    }
+    return NULL;
+}
+#endif
+
 static const struct {
     const char *what;
     const char *(*judge)(board *b);
@@ -341,6 +431,9 @@ static const struct {
     {"sine of large arguments", sines},
     {"atomicCAS: one thread is first", first},
     {"96 KB of shared memory on request", much_shared},
+#ifdef __CUDACC__
+    {"wgmma.m64n8k16 bf16, a in registers: the bits of mma.m16n8k16", both_products},
+#endif
 };
 
 extern "C" int sa2_probe_run(void (*tell)(const char *fact, const char *found))
