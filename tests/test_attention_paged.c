@@ -342,6 +342,7 @@ static void copied_pages_hold_what_their_originals_held(void **state)
         /* In this order: there, onto itself, and back over what was destroyed. */
         sa2_page_copy there[] = {{a, other}, {other, other}};
         sa2_kv_copy(s, &to.view, there, 2);
+        assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
         size_t bytes = sa2_kv_page_bytes(s, &to.view);
         memset((char *)to.view.pages + (size_t)a * bytes, 0xff, bytes);
         to.table[0] = other;

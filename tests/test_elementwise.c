@@ -53,6 +53,7 @@ static void copy_of_vectors_takes_strides_and_nan(void **state)
         assert_close(env, env->streams[b], "copy", &y, test_values(env, &x), 1.6e-5);
         ((float *)x.data)[4] = NAN;
         sa2_copy(env->streams[b], y, x);
+        assert_int_equal(sa2_stream_finish(env->streams[b], NULL), SA2_OK);
         assert_true(isnan(sa2_bf16_to_f32(((uint16_t *)y.data)[2])));
         test_reset(env);
     }
@@ -78,6 +79,7 @@ static void add_takes_every_mix_of_dtypes_and_a_row(void **state)
                     continue;
                 sa2_tensor in_place = test_copy(env, &a);
                 sa2_add(env->streams[b], in_place, in_place, c);
+                assert_int_equal(sa2_stream_finish(env->streams[b], NULL), SA2_OK);
                 assert_same_bits("add in place", &in_place, &y);
             }
             test_reset(env);
@@ -104,6 +106,7 @@ static void mix_weighs_both_sides(void **state)
                     continue;
                 sa2_tensor in_place = test_copy(env, &z);
                 sa2_mix(env->streams[b], in_place, 0.75f, x, -1.5f, in_place);
+                assert_int_equal(sa2_stream_finish(env->streams[b], NULL), SA2_OK);
                 assert_same_bits("mix in place", &in_place, &y);
             }
             test_reset(env);

@@ -54,6 +54,7 @@ static void rms_norm_divides_by_the_root_of_the_mean_square(void **state)
                 if (x_dtype != y_dtype)
                     continue;
                 sa2_rms_norm(env->streams[b], in_place, in_place, weight, 1e-6f);
+                assert_int_equal(sa2_stream_finish(env->streams[b], NULL), SA2_OK);
                 assert_same_bits("rms_norm in place", &in_place, &y);
             }
             test_reset(env);

@@ -77,8 +77,8 @@ sa2_status attention(sa2_stream *s, const sa2_attention_args *args, sa2_error *e
     a.r = args->r.data;
     a.r_stride = args->r.stride;
     a.reach = (int)(args->r.shape[0] + 1) / 2;
-    a.segments = (const attention_segment *)to_device(s, "attention", segments,
-                                                      (size_t)count * sizeof *segments, err);
+    a.segments = (const attention_segment *)list_to_device(s, "attention", segments,
+                                                           (size_t)count * sizeof *segments, err);
     if (a.segments == nullptr)
         return failure_of(err);
     return run_attention(s, "attention", &a, sequences, n, longest, err);

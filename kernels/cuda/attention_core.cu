@@ -281,8 +281,8 @@ sa2_status run_attention(sa2_stream *s, const char *op, attention_call *a,
     if (a->d > MAX_DIM)
         return sa2_fail(err, SA2_ERR_LIMIT, "%s: heads of %d, up to %d are possible", op, a->d,
                         MAX_DIM);
-    a->sequences =
-        (const attention_sequence *)to_device(s, op, sequences, (size_t)n * sizeof *sequences, err);
+    a->sequences = (const attention_sequence *)list_to_device(s, op, sequences,
+                                                              (size_t)n * sizeof *sequences, err);
     if (a->sequences == nullptr)
         return failure_of(err);
     if (a->is_bf16 && (a->d == 64 || a->d == 128) && a->u == nullptr)

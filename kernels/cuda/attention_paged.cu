@@ -30,9 +30,9 @@ static bool to_device(sa2_stream *s, const char *op, const sa2_paged_rows *where
     size_t n = (size_t)where->rows.n;
     lists->offsets = offsets_to_device(s, op, where->rows, err);
     lists->first =
-        (const int32_t *)to_device(s, op, where->first_position, n * sizeof(int32_t), err);
-    lists->table = (const int32_t *)to_device(s, op, where->block_table,
-                                              n * (size_t)where->max_pages * sizeof(int32_t), err);
+        (const int32_t *)list_to_device(s, op, where->first_position, n * sizeof(int32_t), err);
+    lists->table = (const int32_t *)list_to_device(
+        s, op, where->block_table, n * (size_t)where->max_pages * sizeof(int32_t), err);
     return lists->offsets != nullptr && lists->first != nullptr && lists->table != nullptr;
 }
 

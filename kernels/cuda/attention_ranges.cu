@@ -52,7 +52,7 @@ sa2_status list_tiles(sa2_stream *s, const char *op, attention_call *a,
         for (int64_t first = 0; first < queries; first += choice.queries)
             *tiles++ = {i, (int)first};
     }
-    a->tiles = (const attention_tile *)to_device(s, op, tiles - count, bytes, err);
+    a->tiles = (const attention_tile *)list_to_device(s, op, tiles - count, bytes, err);
     return a->tiles != nullptr ? SA2_OK : failure_of(err);
 }
 

@@ -27,12 +27,14 @@ enum class fault_kind : int {
     CONV1D,
 };
 
-/* In memory of the host that the device writes; the first fault of a stream stays. */
+/* In memory of the host that the device writes: of the first op with a fault, the one of the lowest row. */
 struct fault {
     int kind;
-    int value;            /* that was found */
-    long long row, count; /* where; values from 0 to count - 1 are right */
+    int count;             /* values from 0 to count - 1 are right */
+    unsigned long long at; /* the row and, in the low half, what was found; NOWHERE: no fault */
 };
+
+static constexpr unsigned long long NOWHERE = ~0ull;
 
 /* True when 0 <= value < count. Otherwise the kernel leaves this row out, and sa2_stream_finish() tells. */
 static __device__ __forceinline__ bool in_range(fault *f, fault_kind kind, int value,
@@ -40,17 +42,17 @@ static __device__ __forceinline__ bool in_range(fault *f, fault_kind kind, int v
 {
     if (value >= 0 && value < count)
         return true;
-    if (atomicCAS(&f->kind, (int)fault_kind::NONE, (int)kind) == (int)fault_kind::NONE) {
-        f->value = value;
-        f->row = row;
-        f->count = count;
-    }
+    int before = atomicCAS(&f->kind, (int)fault_kind::NONE, (int)kind);
+    if (before == (int)fault_kind::NONE)
+        f->count = (int)count;
+    if (before == (int)fault_kind::NONE || before == (int)kind)
+        atomicMin(&f->at, (unsigned long long)row << 32 | (uint32_t)value);
     return false;
 }
 
 /* ---- the queue behind a stream ---- */
 
-static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64;
+static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64, N_SENT = 64;
 static constexpr size_t SLOT_BYTES = 2 << 20, INBOX_BYTES = 8 << 20, PARTIAL_BYTES = 32 << 20;
 static constexpr int FEW_BLOCKS =
     264; /* twice the processors of an H200: with fewer, work is cut finer */
@@ -59,6 +61,11 @@ static constexpr int FEW_BLOCKS =
 struct download {
     void *to;
     size_t from, bytes;
+};
+
+/* A place in `lists` of which the contents are known. */
+struct sent_list {
+    size_t at, bytes;
 };
 
 struct device;
@@ -76,9 +83,13 @@ struct queue {
     int slot;
     size_t used; /* of that slot */
 
-    /* Lists of one call in device memory, also taken in turn: the stream's order protects them. */
+    /* Lists of one call in device memory, also taken in turn: the stream's order protects them. What was sent lately is
+     * known here and found again: the layers of a model ask for the same lists. */
     unsigned char *lists; /* [SLOT_BYTES] */
     size_t lists_used;
+    unsigned char *mirror; /* [SLOT_BYTES] of host memory: lists, as they were sent */
+    sent_list sent[N_SENT];
+    int n_sent; /* since the beginning of `lists`; of these the last N_SENT are known */
 
     float *partials; /* [PARTIAL_BYTES] of one op, in device memory */
 
@@ -97,8 +108,11 @@ static inline queue *queue_of(sa2_stream *s)
 sa2_status failed(const char *what, cudaError_t error, sa2_error *err);
 
 /* The next `bytes` of list memory, filled from `host`; NULL and the reason in err when there is no such room. */
-const void *to_device(sa2_stream *s, const char *op, const void *host, size_t bytes,
-                      sa2_error *err);
+void *to_device(sa2_stream *s, const char *op, const void *host, size_t bytes, sa2_error *err);
+
+/* The same for a list that no kernel changes: if these very bytes were sent before and still lie there, there. */
+const void *list_to_device(sa2_stream *s, const char *op, const void *host, size_t bytes,
+                           sa2_error *err);
 
 /* Memory of the host in which such a list may be made; good until the next few lists. */
 void *host_room(sa2_stream *s, const char *op, size_t bytes, sa2_error *err);

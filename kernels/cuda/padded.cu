@@ -61,8 +61,8 @@ static __global__ void __launch_bounds__(THREADS) pad_kernel(pad_args a)
 
 const int32_t *offsets_to_device(sa2_stream *s, const char *op, sa2_rows sequences, sa2_error *err)
 {
-    return (const int32_t *)to_device(s, op, sequences.offsets,
-                                      ((size_t)sequences.n + 1) * sizeof(int32_t), err);
+    return (const int32_t *)list_to_device(s, op, sequences.offsets,
+                                           ((size_t)sequences.n + 1) * sizeof(int32_t), err);
 }
 
 const int32_t *part_offsets(sa2_stream *s, const char *op, sa2_rows sequences, int each, bool whole,
@@ -77,7 +77,7 @@ const int32_t *part_offsets(sa2_stream *s, const char *op, sa2_rows sequences, i
         int length = sequences.offsets[i + 1] - sequences.offsets[i];
         offsets[i + 1] = offsets[i] + (whole ? length : length + each - 1) / each;
     }
-    return (const int32_t *)to_device(s, op, offsets, bytes, err);
+    return (const int32_t *)list_to_device(s, op, offsets, bytes, err);
 }
 
 void *pad_rows(sa2_stream *s, const char *op, const padding &p, sa2_error *err)
@@ -125,7 +125,7 @@ sa2_status set_spans(sa2_stream *s, const char *op, product *p, const row_span *
         p->one = spans[0];
     if (n <= 1)
         return SA2_OK;
-    p->spans = (const row_span *)to_device(s, op, spans, (size_t)n * sizeof *spans, err);
+    p->spans = (const row_span *)list_to_device(s, op, spans, (size_t)n * sizeof *spans, err);
     return p->spans != nullptr ? SA2_OK : failure_of(err);
 }
 } // namespace sa2_cuda

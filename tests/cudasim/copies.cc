@@ -78,3 +78,12 @@ int atomicMax(int *p, int value)
         *p = value;
     return old;
 }
+
+unsigned long long atomicMin(unsigned long long *p, unsigned long long value)
+{
+    atomic(p, sizeof *p, __builtin_return_address(0));
+    unsigned long long old = *p;
+    if (old > value)
+        *p = value;
+    return old;
+}

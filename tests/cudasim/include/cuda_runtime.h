@@ -142,6 +142,8 @@ static inline T __shfl_xor_sync(unsigned mask, T x, int n, int width = 32, cudas
 
 __attribute__((noinline)) int atomicCAS(int *p, int expected, int value);
 __attribute__((noinline)) int atomicMax(int *p, int value);
+__attribute__((noinline)) unsigned long long atomicMin(unsigned long long *p,
+                                                       unsigned long long value);
 
 template <typename T> static inline T __ldg(const T *p)
 {
@@ -244,7 +246,8 @@ typedef enum cudaMemcpyKind {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
-cudaError_t cudaStreamQuery(cudaStream_t stream); /* never cudaErrorNotReady: a launch has run when it returns */
+cudaError_t cudaStreamQuery(
+    cudaStream_t stream); /* never cudaErrorNotReady: a launch has run when it returns */
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
