@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/base/arena.h"
 #include "kernels/base/limits.h"
 #include "loader/finite.h"
 #include "loader/mapped_file.h"
@@ -17,9 +18,9 @@ enum { GRAIN = 1 << 20 }; /* elements that a thread makes or checks at a time */
 
 typedef struct map_slot {
     sa2_tensor_entry entry;
-    bool used;   /* some part expected it */
-    bool handed; /* its data was given out since the last release */
-    void *made;  /* its values, when they were made; freed on release */
+    bool used;      /* some part expected it */
+    bool handed;    /* its data was given out since the last release */
+    sa2_arena made; /* its values, when they were made, in large pages; destroyed on release */
 } map_slot;
 
 typedef struct map_keeper {
@@ -62,7 +63,7 @@ void sa2_tensor_map_destroy(sa2_tensor_map *map)
     if (map == NULL)
         return;
     for (int i = 0; i < map->n; i++)
-        free(map->slots[i].made);
+        sa2_arena_destroy(&map->slots[i].made);
     for (int i = map->n_keepers - 1; i >= 0; i--)
         map->keepers[i].destroy(map->keepers[i].thing);
     sa2_pack_close(map->pack);
@@ -280,22 +281,20 @@ static sa2_status pass_over(void *context, int64_t first, int64_t count, sa2_err
 static sa2_status bring_values(const sa2_tensor_map *map, map_slot *slot, sa2_error *err)
 {
     const sa2_tensor *tensor = &slot->entry.tensor;
-    if (slot->made != NULL)
+    if (slot->made.base != NULL)
         return SA2_OK;
-    void *made = NULL;
-    if (slot->entry.maker != NULL) {
-        size_t bytes = sa2_tensor_bytes(tensor);
-        made = aligned_alloc(64, (bytes + 64) / 64 * 64);
-        if (made == NULL)
-            return sa2_fail_also(err, SA2_ERR_NOMEM, "%s: no memory for its %zu bytes",
-                                 slot->entry.name, bytes);
-    }
-    value_pass pass = {.slot = slot, .values = made != NULL ? made : tensor->data};
+    sa2_arena made = {0};
+    size_t bytes = sa2_tensor_bytes(tensor);
+    if (slot->entry.maker != NULL && sa2_arena_create(&made, bytes, NULL) != SA2_OK)
+        return sa2_fail_also(err, SA2_ERR_NOMEM, "%s: no memory for its %zu bytes",
+                             slot->entry.name, bytes);
+    value_pass pass = {.slot = slot,
+                       .values = made.base != NULL ? (char *)made.base : tensor->data};
     sa2_error failure = {0};
     sa2_status st =
         sa2_ranges_run(map->n_threads, sa2_tensor_count(tensor), GRAIN, pass_over, &pass, &failure);
     if (st != SA2_OK) {
-        free(made);
+        sa2_arena_destroy(&made);
         return sa2_fail_also(err, st, "%s", failure.message);
     }
     slot->made = made;
@@ -351,16 +350,15 @@ sa2_status sa2_tensor_map_expect(sa2_tensor_map *map, const char *name, int ndim
         return st;
     slot->handed = true;
     *tensor = slot->entry.tensor;
-    if (slot->made != NULL)
-        tensor->data = slot->made;
+    if (slot->made.base != NULL)
+        tensor->data = slot->made.base;
     return SA2_OK;
 }
 
 static void release(map_slot *slot)
 {
     slot->handed = false;
-    free(slot->made);
-    slot->made = NULL;
+    sa2_arena_destroy(&slot->made);
     if (slot->entry.mapped)
         sa2_mapped_advise(slot->entry.tensor.data, sa2_tensor_bytes(&slot->entry.tensor),
                           SA2_MAPPED_DONE);
