@@ -1,8 +1,9 @@
 /* rope.cu - contract: sa2_rope() in kernels/ops.h.
  *
- * One block per row; a thread forms the angle of one pair once and turns that pair in every head. The frequency of
- * a pair is theta^(2i/d) rounded to f32, then its reciprocal, as every implementation of the model forms it: at
- * large positions its last bit decides about the angle. The floor is twice the bytes of x.
+ * A thread forms the angle of one pair once, before earlier kernels have ended, and turns that pair in some heads: in one
+ * where there are few rows, for the time of a head after the other is all that a step of decoding would wait for.
+ * The frequency of a pair is theta^(2i/d) rounded to f32, then its reciprocal, as every implementation of the
+ * model forms it: at large positions its last bit decides about the angle. The floor is twice the bytes of x.
  */
 #include <math.h>
 
@@ -13,6 +14,8 @@
 namespace sa2_cuda
 {
 static constexpr int MAX_PAIRS = SA2_LIMIT_HEAD_DIM / 2;
+static constexpr int64_t FEW_ROWS = 64;
+static constexpr int MANY_HEADS = 8;
 
 static __device__ __forceinline__ float load_one(const vectors_view &x, long long at)
 {
@@ -28,24 +31,25 @@ static __device__ __forceinline__ void store_one(const vectors_view &x, long lon
         ((float *)x.data)[at] = value;
 }
 
-/* x [gridDim.x, heads, d]; blockDim.x pairs at a time. */
+/* x [gridDim.x, heads, d]; a block has `width` threads for the pairs of a head, as often as it has room, and each
+ * takes `each` heads. */
 static __global__ void __launch_bounds__(MAX_PAIRS)
-    rope_kernel(vectors_view x, const int32_t *positions, double theta)
+    rope_kernel(vectors_view x, const int32_t *positions, double theta, int width, int each)
 {
     let_next_start();
+    int pairs = x.n / 2, i = (int)threadIdx.x % width, slots = (int)blockDim.x / width;
+    int first = ((int)blockIdx.y * slots + (int)threadIdx.x / width) * each;
+    float frequency = 1.0f / (float)pow(theta, 2.0 * (double)i / (double)x.n);
     wait_for_earlier();
+    if (i >= pairs)
+        return;
     long long row = blockIdx.x * x.stride;
-    float position = (float)positions[blockIdx.x];
-    int pairs = x.n / 2;
-    for (int i = (int)threadIdx.x; i < pairs; i += (int)blockDim.x) {
-        float frequency = 1.0f / (float)pow(theta, 2.0 * (double)i / (double)x.n);
-        float angle = position * frequency, c = cosine(angle), s = sine(angle);
-        for (int head = 0; head < x.per_row; head++) {
-            long long at = row + (long long)head * x.n + i;
-            float a = load_one(x, at), b = load_one(x, at + pairs);
-            store_one(x, at, a * c - b * s);
-            store_one(x, at + pairs, b * c + a * s);
-        }
+    float angle = (float)positions[blockIdx.x] * frequency, c = cosine(angle), s = sine(angle);
+    for (int head = first; head < min(first + each, x.per_row); head++) {
+        long long at = row + (long long)head * x.n + i;
+        float a = load_one(x, at), b = load_one(x, at + pairs);
+        store_one(x, at, a * c - b * s);
+        store_one(x, at + pairs, b * c + a * s);
     }
 }
 
@@ -57,8 +61,11 @@ sa2_status rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta, 
                         (long long)d, 2 * MAX_PAIRS);
     if (sa2_tensor_count(&x) == 0)
         return SA2_OK;
-    unsigned threads = (unsigned)((d / 2 + WARP - 1) / WARP * WARP);
-    return launch(s, "rope", rope_kernel, dim3((unsigned)x.shape[0]), threads, 0, err,
-                  vectors_of(x), (const int32_t *)positions.data, (double)theta);
+    int width = (int)((d / 2 + WARP - 1) / WARP * WARP), slots = MAX_PAIRS / 2 / width;
+    int each = x.shape[0] < FEW_ROWS ? 1 : MANY_HEADS;
+    slots = slots > 0 ? slots : 1;
+    dim3 grid((unsigned)x.shape[0], blocks_for(x.shape[1], (int64_t)slots * each));
+    return launch(s, "rope", rope_kernel, grid, (unsigned)(slots * width), 0, err, vectors_of(x),
+                  (const int32_t *)positions.data, (double)theta, width, each);
 }
 } // namespace sa2_cuda

@@ -108,8 +108,9 @@ void sa2_decoder_attention(sa2_stream *s, const sa2_decoder *d, int i, sa2_tenso
     sa2_tensor q = sa2_tensor_heads(sa2_tensor_cols(qkv, 0, q_cols), c->heads);
     sa2_tensor k = sa2_tensor_heads(sa2_tensor_cols(qkv, q_cols, kv_cols), c->kv_heads);
     sa2_tensor v = sa2_tensor_heads(sa2_tensor_cols(qkv, q_cols + kv_cols, kv_cols), c->kv_heads);
-    sa2_rope(s, q, positions, c->rope_theta);
-    sa2_rope(s, k, positions, c->rope_theta);
+    sa2_tensor both = sa2_tensor_heads(sa2_tensor_cols(qkv, 0, q_cols + kv_cols),
+                                       c->heads + c->kv_heads); /* q and k, side by side */
+    sa2_rope(s, both, positions, c->rope_theta);
     sa2_kv_store(s, kv, k, v, where);
     sa2_attention_paged(s, sa2_tensor_heads(attn, c->heads), q, kv, where,
                         1.0f / sqrtf((float)c->head_dim));

@@ -202,8 +202,8 @@ static void run_attention(sa2_stream *s, const sa2_speech_tokenizer *t,
                (sa2_linear_args){.y = a->qkv, .x = a->normed, .w = &b->qkv, .bias = b->qkv_bias});
     sa2_depthwise_memory(s, a->memory, v, b->memory, rows, t->dims.memory / 2);
     keep(s, stages->memory, a->memory);
-    sa2_rope(s, q, positions, rope_theta);
-    sa2_rope(s, k, positions, rope_theta);
+    sa2_tensor both = sa2_tensor_heads(sa2_tensor_cols(a->qkv, 0, 2 * width), 2 * heads);
+    sa2_rope(s, both, positions, rope_theta); /* q and k, side by side */
     sa2_attention(s, (sa2_attention_args){.y = sa2_tensor_heads(a->attn, heads),
                                           .q = q,
                                           .k = k,
