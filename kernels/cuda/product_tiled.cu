@@ -135,34 +135,38 @@ static __device__ __forceinline__ void add_slice(sums &total, sums &sum)
             }
 }
 
-static __device__ __forceinline__ void put_sums(const product &p, const sums &total, int row0)
+/* Sums of a block, row by row; the rest of a row is for the banks. */
+typedef float finished[ROWS][WEIGHTS + 4];
+
+/* By way of shared memory, which is the ring's: so neighbouring threads write neighbouring elements, and what happens
+ * to a sum stands once in the code. Unrolled it took longer than the product. */
+static __device__ __forceinline__ void put_sums(const product &p, const sums &total, finished *room,
+                                                int row0)
 {
-    int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
-    int tile0 = (int)blockIdx.x * TILES + (int)threadIdx.x / WARP * WARP_TILES;
+    int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    copy_async_wait<0>();
+    __syncthreads(); /* all have left the ring */
 #pragma unroll
     for (int j = 0; j < COLUMN_GROUPS; j++)
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            int row = row0 + 8 * j + 2 * t + r;
-            if (row >= p.rows)
-                continue;
-            row_span span = span_of(p, row);
+        for (int i = 0; i < WARP_TILES; i++)
 #pragma unroll
-            for (int i = 0; i < WARP_TILES; i++) {
-                float low = total[i][j][r], high = total[i][j][2 + r];
-                if (p.epilogue.swiglu) {
-                    int col = (tile0 + i) * (TILE_ROWS / 2) + g;
-                    if (col < p.n / 2)
-                        put(p, span, row, col, low, high);
-                    continue;
-                }
-                int col = (tile0 + i) * TILE_ROWS + g;
-                if (col < p.n)
-                    put(p, span, row, col, low, 0.0f);
-                if (col + 8 < p.n)
-                    put(p, span, row, col + 8, high, 0.0f);
-            }
-        }
+            for (int n = 0; n < 4; n++)
+                (*room)[8 * j + 2 * t + (n & 1)]
+                       [(warp * WARP_TILES + i) * TILE_ROWS + g + 8 * (n >> 1)] = total[i][j][n];
+    __syncthreads();
+    bool swiglu = p.epilogue.swiglu;
+    int outputs = swiglu ? WEIGHTS / 2 : WEIGHTS, cols = swiglu ? p.n / 2 : p.n;
+#pragma unroll 1
+    for (int at = (int)threadIdx.x; at < ROWS * outputs; at += TILED_THREADS) {
+        int row = row0 + at / outputs, out = at % outputs;
+        int col = (int)blockIdx.x * outputs + out;
+        if (row >= p.rows || col >= cols)
+            continue;
+        const float *from = (*room)[at / outputs];
+        int place = swiglu ? swiglu_row(out, false, TILE_ROWS) : out;
+        put(p, span_of(p, row), row, col, from[place], swiglu ? from[place + TILE_ROWS / 2] : 0.0f);
+    }
 }
 
 /* Weights in whole tiles: a row of partial sums has so many. */
@@ -230,7 +234,7 @@ static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, 
         keep_sums(p, partials, sum, row0);
     } else {
         add_slice(total, sum);
-        put_sums(p, total, row0);
+        put_sums(p, total, (finished *)ring, row0);
     }
 }
 
