@@ -6,7 +6,7 @@ PACKAGES := gcc g++ cmake ninja-build pkg-config libsndfile1-dev libjansson-dev 
             libxxhash-dev libyaml-dev libcmocka-dev libopenmpi-dev openmpi-bin
 # libdnnl-dev, when it is there, gives `sa2 bench` another product to compare with.
 
-.PHONY: all demo nano test check-long tidy setup build sanitize
+.PHONY: all demo nano test check-long tidy setup build sanitize gpu-kit
 all: build
 
 # Installs what is missing; asks for nothing when all is there.
@@ -41,6 +41,13 @@ test: setup
 # Fuzzing, 60 s a target (needs clang), and the slow cases.
 check-long: build
 	@tests/check_long.sh $(BUILD)
+
+# All that a machine with a Hopper GPU needs to check and measure this (needs nvcc): unpack it there, run gpu_check.sh.
+gpu-kit: setup
+	@cmake -S . -B build-gpu -G Ninja -DSA2_CUDA=ON -DSA2_CUDA_SIM=OFF -DSA2_MPI=OFF -DCMAKE_CUDA_ARCHITECTURES=90a \
+	    -DBUILD_SHARED_LIBS=ON -DDNNL_LIBRARY=DNNL_LIBRARY-NOTFOUND >/dev/null
+	@cmake --build build-gpu -j $(JOBS)
+	@tools/gpu_kit.sh build-gpu
 
 # What .clang-tidy asks for, over all but the tests (needs clang-tidy); minutes.
 tidy: setup
