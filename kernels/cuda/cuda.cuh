@@ -72,6 +72,8 @@ struct device;
 
 struct queue {
     const struct device *owner;
+    int processors; /* of the device */
+    bool has_wgmma;
     cudaStream_t stream;
     struct fault *fault;
     bool overlaps;      /* kernels start early: the code that runs has wait_for_earlier() */
@@ -98,6 +100,9 @@ struct queue {
     download downloads[MAX_DOWNLOADS];
     int n_downloads;
 };
+
+/* Whether kernels can be compiled for 9.0a and this device runs them: asks once, when a queue opens (product_wgmma.cu). */
+sa2_status find_wgmma(sa2_stream *s, sa2_error *err);
 
 static inline queue *queue_of(sa2_stream *s)
 {

@@ -17,7 +17,7 @@ namespace sa2_cuda
 static const fault no_fault = {(int)fault_kind::NONE, 0, NOWHERE};
 
 struct device {
-    int ordinal;
+    int ordinal, processors;
     bool overlaps; /* of its queues */
     char variant[96];
     int host_threads;
@@ -97,6 +97,7 @@ static sa2_status open_device(void **result, int ordinal, const sa2_backend_opti
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "device cuda:%d: no memory", ordinal);
     made->ordinal = ordinal;
+    made->processors = properties.multiProcessorCount;
     made->overlaps = SA2_CUDA_PDL && kernels_wait();
     made->host_threads = options->n_threads > 0 ? options->n_threads : processors();
     snprintf(made->variant, sizeof made->variant, "%s %.64s", architecture, properties.name);
@@ -206,13 +207,14 @@ static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
     if (q == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "no memory");
     q->owner = (const device *)opened;
+    q->processors = q->owner->processors;
     q->overlaps = q->owner->overlaps;
     s->device = q;
     cudaError_t error = open_queue(q);
-    if (error == cudaSuccess)
-        return SA2_OK;
-    stream_close(s);
-    return failed("queue", error, err);
+    sa2_status st = error == cudaSuccess ? find_wgmma(s, err) : failed("queue", error, err);
+    if (st != SA2_OK)
+        stream_close(s);
+    return st;
 }
 
 /* Room for `bytes` in pinned memory, at most SLOT_BYTES; it may be written at once. */

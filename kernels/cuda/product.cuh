@@ -124,38 +124,60 @@ static __device__ __forceinline__ long long x_offset(const product &p, int k)
     return p.taps == 1 ? k : k / p.tap_cols * p.tap_step + k % p.tap_cols;
 }
 
-/* One element of y. `up` is the other sum of swiglu. */
-static __device__ __forceinline__ void put(const product &p, const row_span &span, int row, int col,
-                                           float sum, float up)
+/* The gate of a row, NULL without one; false when there is no such gate, and its row is left out. */
+static __device__ __forceinline__ bool find_gate(const epilogue &e, int row, const float **gate)
+{
+    *gate = nullptr;
+    if (e.gate == nullptr)
+        return true;
+    int which = e.gate_rows != nullptr ? e.gate_rows[row] : 0;
+    if (!in_range(e.fault, e.kind, which, e.n_gates, row))
+        return false;
+    *gate = e.gate + which * e.gate_step;
+    return true;
+}
+
+static __device__ __forceinline__ bool adds_y(const epilogue &e)
+{
+    return e.residual || e.accumulate;
+}
+
+/* What becomes of a sum in column col. `up` is the other sum of swiglu, `before` what stood in y. Products are not to
+ * melt into sums here or there: finish_eight() gives the same bits. */
+static __device__ __forceinline__ float finish(const product &p, const float *gate, int col,
+                                               float sum, float up, float before)
 {
     const epilogue &e = p.epilogue;
-    long long at = span.y + (row - span.first) * p.y_step + col;
-    if (at < span.y_first || at >= span.y_last)
-        return;
     if (e.bias != nullptr)
         sum += e.bias[e.bias_cols == 0 ? col : col % e.bias_cols];
     if (e.swiglu) {
         if (e.bias != nullptr)
             up += e.bias[p.n / 2 + col];
-        sum = activate_one(sum, SA2_ACT_SILU, 0.0f) * up;
+        sum = __fmul_rn(activate_one(sum, SA2_ACT_SILU, 0.0f), up);
     }
-    float *y = (float *)p.y + at;
     if (e.residual)
-        sum += *y;
+        sum += before;
     if (e.activation != SA2_ACT_NONE)
         sum = activate_one(sum, e.activation, e.slope);
-    if (e.gate != nullptr) {
-        int which = e.gate_rows != nullptr ? e.gate_rows[row] : 0;
-        if (!in_range(e.fault, e.kind, which, e.n_gates, row))
-            return;
-        sum *= e.gate[which * e.gate_step + col];
-    }
-    if (e.accumulate)
-        sum += *y;
+    if (gate != nullptr)
+        sum = __fmul_rn(sum, gate[col]);
+    return e.accumulate ? sum + before : sum;
+}
+
+/* One element of y. */
+static __device__ __forceinline__ void put(const product &p, const row_span &span, int row, int col,
+                                           float sum, float up)
+{
+    long long at = span.y + (row - span.first) * p.y_step + col;
+    const float *gate;
+    if (at < span.y_first || at >= span.y_last || !find_gate(p.epilogue, row, &gate))
+        return;
+    float before = adds_y(p.epilogue) ? ((const float *)p.y)[at] : 0.0f;
+    float value = finish(p, gate, col, sum, up, before);
     if (p.y_is_bf16)
-        ((__nv_bfloat16 *)p.y)[at] = __float2bfloat16_rn(sum);
+        ((__nv_bfloat16 *)p.y)[at] = __float2bfloat16_rn(value);
     else
-        *y = sum;
+        ((float *)p.y)[at] = value;
 }
 
 /* ---- the host's side ---- */

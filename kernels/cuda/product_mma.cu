@@ -96,6 +96,8 @@ static sa2_status run(sa2_stream *s, const char *op, const product &p, sa2_error
 
 sa2_status run_product_mma(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
+    if (can_wgmma(s, p))
+        return run_product_wgmma(s, op, p, err);
     if (p.rows > THIN_ROWS)
         return run_product_tiled(s, op, p, err);
     return p.x_is_bf16 ? run<__nv_bfloat16>(s, op, p, err) : run<float>(s, op, p, err);

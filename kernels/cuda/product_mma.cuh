@@ -116,8 +116,129 @@ static __device__ __forceinline__ void multiply_chunk(float (&sum)[4], const uin
         mma_bf16(sum, a[1], {c.part[i].z, c.part[i].w});
 }
 
+static __host__ __device__ __forceinline__ int outputs_of(const product &p)
+{
+    return p.epilogue.swiglu ? p.n / 2 : p.n;
+}
+
+template <int KIND>
+static __device__ __forceinline__ void activate_each(float (&x)[PACK], float slope)
+{
+#pragma unroll
+    for (int i = 0; i < PACK; i++)
+        x[i] = activate_one(x[i], KIND, slope);
+}
+
+/* activate_one() eight times. The kind is asked for once: code that is jumped over must be fetched all the same. */
+static __device__ __forceinline__ void activate_eight(float (&x)[PACK], int kind, float slope)
+{
+    switch (kind) {
+    case SA2_ACT_RELU:
+        return activate_each<SA2_ACT_RELU>(x, slope);
+    case SA2_ACT_GELU:
+        return activate_each<SA2_ACT_GELU>(x, slope);
+    case SA2_ACT_SILU:
+        return activate_each<SA2_ACT_SILU>(x, slope);
+    case SA2_ACT_NONE:
+        return;
+    default:
+#pragma unroll
+        for (int i = 0; i < PACK; i++)
+            x[i] = activate_one(x[i], kind, slope);
+    }
+}
+
+static __device__ __forceinline__ void add_eight(float (&x)[PACK], const float (&y)[PACK])
+{
+#pragma unroll
+    for (int i = 0; i < PACK; i++)
+        x[i] += y[i];
+}
+
+/* finish() of eight neighbours: the same operations in the same order, each on all of them. */
+static __device__ __forceinline__ void finish_eight(const product &p, const float *gate, int col,
+                                                    float (&sum)[PACK], float (&up)[PACK],
+                                                    const float (&before)[PACK])
+{
+    const epilogue &e = p.epilogue;
+#pragma unroll
+    for (int i = 0; e.bias != nullptr && i < PACK; i++)
+        sum[i] += e.bias[e.bias_cols == 0 ? col + i : (col + i) % e.bias_cols];
+    if (e.swiglu) {
+#pragma unroll
+        for (int i = 0; e.bias != nullptr && i < PACK; i++)
+            up[i] += e.bias[p.n / 2 + col + i];
+        activate_each<SA2_ACT_SILU>(sum, 0.0f);
+#pragma unroll
+        for (int i = 0; i < PACK; i++)
+            sum[i] = __fmul_rn(sum[i], up[i]);
+    }
+    if (e.residual)
+        add_eight(sum, before);
+    activate_eight(sum, e.activation, e.slope);
+#pragma unroll
+    for (int i = 0; gate != nullptr && i < PACK; i++)
+        sum[i] = __fmul_rn(sum[i], gate[col + i]);
+    if (e.accumulate)
+        add_eight(sum, before);
+}
+
+/* Eight neighbours of a row of y from column col on, as put() would write one by one; sums lie in shared memory at
+ * multiples of 16 bytes. */
+static __device__ __forceinline__ void put_eight(const product &p, int row, int col,
+                                                 const float *sums, const float *ups)
+{
+    row_span span = span_of(p, row);
+    int cols = outputs_of(p);
+    long long at = span.y + (row - span.first) * p.y_step + col;
+    bool is_whole = col + PACK <= cols && at >= span.y_first && at + PACK <= span.y_last &&
+                    at % PACK == 0 && (uintptr_t)p.y % 16 == 0;
+    if (!is_whole) {
+#pragma unroll 1
+        for (int i = 0; i < PACK && col + i < cols; i++)
+            put(p, span, row, col + i, sums[i], ups[i]);
+        return;
+    }
+    const float *gate;
+    if (!find_gate(p.epilogue, row, &gate))
+        return;
+    vectors_view y = {p.y, 0, PACK, 1, p.y_is_bf16, true},
+                 room = {nullptr, 0, PACK, 1, false, true};
+    float before[PACK] = {}, sum[PACK], up[PACK] = {};
+    if (adds_y(p.epilogue))
+        load_pack(before, y, at, 0);
+    room.data = (void *)sums;
+    load_pack(sum, room, 0, 0);
+    room.data = (void *)ups;
+    if (p.epilogue.swiglu)
+        load_pack(up, room, 0, 0);
+    finish_eight(p, gate, col, sum, up, before);
+    store_pack(y, at, 0, sum);
+}
+
+/* Weights in whole tiles: a row of partial sums has so many. */
+static __host__ __device__ __forceinline__ long long width_of(const product &p)
+{
+    return (long long)parts_of(p.n, TILE_ROWS) * TILE_ROWS;
+}
+
+static inline size_t joined_bytes(const product &p)
+{
+    return SLICES * (size_t)p.rows * (size_t)width_of(p) * sizeof(float);
+}
+
+/* y from partials [SLICES, rows, width], joined_bytes() of them: adds the slices in order. */
+sa2_status join_slices(sa2_stream *s, const char *op, const product &p, const float *partials,
+                       sa2_error *err);
+
 /* More than THIN_ROWS rows. */
 sa2_status run_product_tiled(sa2_stream *s, const char *op, const product &p, sa2_error *err);
+
+/* From so many rows on, where can_wgmma() says that the device does it. */
+static constexpr int WGMMA_ROWS = 17;
+
+bool can_wgmma(sa2_stream *s, const product &p);
+sa2_status run_product_wgmma(sa2_stream *s, const char *op, const product &p, sa2_error *err);
 } // namespace sa2_cuda
 
 #endif

@@ -156,7 +156,7 @@ static __device__ __forceinline__ void put_sums(const product &p, const sums &to
                        [(warp * WARP_TILES + i) * TILE_ROWS + g + 8 * (n >> 1)] = total[i][j][n];
     __syncthreads();
     bool swiglu = p.epilogue.swiglu;
-    int outputs = swiglu ? WEIGHTS / 2 : WEIGHTS, cols = swiglu ? p.n / 2 : p.n;
+    int outputs = swiglu ? WEIGHTS / 2 : WEIGHTS, cols = outputs_of(p);
 #pragma unroll 1
     for (int at = (int)threadIdx.x; at < ROWS * outputs; at += TILED_THREADS) {
         int row = row0 + at / outputs, out = at % outputs;
@@ -169,13 +169,7 @@ static __device__ __forceinline__ void put_sums(const product &p, const sums &to
     }
 }
 
-/* Weights in whole tiles: a row of partial sums has so many. */
-static __host__ __device__ __forceinline__ long long width_of(const product &p)
-{
-    return (long long)parts_of(p.n, TILE_ROWS) * TILE_ROWS;
-}
-
-/* Sums of one slice, for join_kernel: partials [SLICES, rows, width]. */
+/* Sums of one slice, for join_slices(): partials [SLICES, rows, width]. */
 static __device__ __forceinline__ void keep_sums(const product &p, float *partials, const sums &sum,
                                                  int row0)
 {
@@ -245,7 +239,7 @@ static __global__ void __launch_bounds__(JOIN_THREADS) join_kernel(product p, co
     wait_for_earlier();
     bool swiglu = p.epilogue.swiglu;
     int col = (int)(blockIdx.x * JOIN_THREADS + threadIdx.x), row = (int)blockIdx.y;
-    if (col >= (swiglu ? p.n / 2 : p.n))
+    if (col >= outputs_of(p))
         return;
     long long weight = swiglu ? swiglu_row(col, false, TILE_ROWS) : col;
     long long width = width_of(p), step = width * p.rows;
@@ -267,16 +261,19 @@ static sa2_status run(sa2_stream *s, const char *op, const product &p, sa2_error
 {
     dim3 grid(blocks_for(p.n, WEIGHTS), blocks_for(p.rows, ROWS));
     size_t shared = loader<X>::STAGES * sizeof(stage<X>);
-    size_t bytes = SLICES * (size_t)p.rows * (size_t)width_of(p) * sizeof(float);
     float *partials = queue_of(s)->partials;
-    if (grid.x * grid.y >= FEW_BLOCKS / 2 || bytes > PARTIAL_BYTES)
+    if (grid.x * grid.y >= FEW_BLOCKS / 2 || joined_bytes(p) > PARTIAL_BYTES)
         return launch(s, op, tiled_kernel<X, false>, grid, TILED_THREADS, shared, err, p, partials);
     grid.z = SLICES;
     sa2_status st =
         launch(s, op, tiled_kernel<X, true>, grid, TILED_THREADS, shared, err, p, partials);
-    if (st != SA2_OK)
-        return st;
-    dim3 outputs(blocks_for(p.epilogue.swiglu ? p.n / 2 : p.n, JOIN_THREADS), (unsigned)p.rows);
+    return st == SA2_OK ? join_slices(s, op, p, partials, err) : st;
+}
+
+sa2_status join_slices(sa2_stream *s, const char *op, const product &p, const float *partials,
+                       sa2_error *err)
+{
+    dim3 outputs(blocks_for(outputs_of(p), JOIN_THREADS), (unsigned)p.rows);
     return launch(s, op, join_kernel, outputs, JOIN_THREADS, 0, err, p, partials);
 }
 

@@ -10,7 +10,8 @@
  *   wrote that may not have ended.
  *
  * Order inside a block: every thread has the number of block barriers so far, and for each lane of its warp the
- * last of that lane's own steps which it knows of; __syncwarp joins these.
+ * last of that lane's own steps which it knows of; __syncwarp joins these. A block that uses mbarriers has the same
+ * for each thread of the block.
  */
 #include "sim.h"
 
@@ -63,6 +64,8 @@ static size_t argument_bytes;
 
 static uint32_t barriers; /* of the running block */
 static uint32_t steps[MAX_WARPS][WARP][WARP];
+static bool crossing; /* this block uses mbarriers */
+static uint32_t (*seen)[MAX_THREADS];
 
 static void *reserve(size_t bytes)
 {
@@ -171,6 +174,7 @@ void check_block()
     memset(shared.what, 0, shared.bytes);
     memset(shared.what, ALLOCATED, running.shared_bytes);
     barriers = 0;
+    crossing = false;
     memset(steps, 0, sizeof steps[0] * (size_t)running.n_warps);
     for (int w = 0; w < running.n_warps; w++)
         for (int lane = 0; lane < WARP; lane++)
@@ -180,6 +184,20 @@ void check_block()
 void check_block_sync()
 {
     barriers++;
+}
+
+/* Lanes know afterwards what any of them knew. */
+static void join_seen(int w, unsigned lanes)
+{
+    uint32_t joined[MAX_THREADS] = {0};
+    for (unsigned left = lanes; left != 0; left &= left - 1)
+        for (int i = 0; i < running.n_threads; i++) {
+            uint32_t step = seen[w * WARP + __builtin_ctz(left)][i];
+            joined[i] = step > joined[i] ? step : joined[i];
+        }
+    for (unsigned left = lanes; left != 0; left &= left - 1)
+        memcpy(seen[w * WARP + __builtin_ctz(left)], joined,
+               sizeof(uint32_t) * (size_t)running.n_threads);
 }
 
 void check_warp_sync(int w, unsigned lanes)
@@ -195,6 +213,45 @@ void check_warp_sync(int w, unsigned lanes)
         memcpy(steps[w][lane], joined, sizeof joined);
         steps[w][lane][lane]++;
     }
+    if (crossing)
+        join_seen(w, lanes);
+}
+
+/* ---- order that mbarriers make ---- */
+
+void check_crossing()
+{
+    if (crossing)
+        return;
+    if (seen == nullptr)
+        seen = (uint32_t(*)[MAX_THREADS])reserve(sizeof(uint32_t[MAX_THREADS][MAX_THREADS]));
+    for (int i = 0; i < running.n_threads; i++)
+        memset(seen[i], 0, sizeof(uint32_t) * (size_t)running.n_threads);
+    crossing = true;
+}
+
+static uint32_t later(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+void check_release(std::vector<uint32_t> &clock)
+{
+    const thread *me = running.current;
+    for (int i = 0; i < running.n_threads; i++)
+        clock[(size_t)i] = later(clock[(size_t)i], seen[me->linear][i]);
+    for (int lane = 0; lane < WARP && me->warp * WARP + lane < running.n_threads; lane++) {
+        uint32_t &known = clock[(size_t)(me->warp * WARP + lane)];
+        known = later(known, steps[me->warp][me->lane][lane]);
+    }
+    steps[me->warp][me->lane][me->lane]++;
+}
+
+void check_acquire(const std::vector<uint32_t> &clock)
+{
+    const thread *me = running.current;
+    for (int i = 0; i < running.n_threads; i++)
+        seen[me->linear][i] = later(seen[me->linear][i], clock[(size_t)i]);
 }
 
 /* ---- one access ---- */
@@ -264,8 +321,10 @@ static bool is_ordered(const trace *before, const thread *t)
         return false;
     if (before->thread == t->linear || before->barriers < barriers)
         return true;
-    return before->thread / WARP == t->warp &&
-           before->step <= steps[t->warp][t->lane][before->thread % WARP];
+    if (before->thread / WARP == t->warp &&
+        before->step <= steps[t->warp][t->lane][before->thread % WARP])
+        return true;
+    return crossing && before->step <= seen[t->linear][before->thread];
 }
 
 static bool conflict(access a, access b)
@@ -363,6 +422,14 @@ void check_access(const void *address, size_t bytes, access how, const void *pc)
 
 /* ---- copies in flight ---- */
 
+static void set_flight(void *to, size_t bytes, bool in_flight)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t *what = &shared.what[(uintptr_t)to - shared.base + i];
+        *what = (uint8_t)(in_flight ? *what | IN_FLIGHT : *what & ~IN_FLIGHT);
+    }
+}
+
 void check_copy_issued(void *to, const void *from, int bytes, const void *pc)
 {
     if (space_of((uintptr_t)to) != &shared)
@@ -370,15 +437,29 @@ void check_copy_issued(void *to, const void *from, int bytes, const void *pc)
     check_access(to, 16, access::WRITE, pc);
     if (bytes > 0)
         check_access(from, (size_t)bytes, access::READ, pc);
-    for (size_t i = 0; i < 16; i++)
-        shared.what[(uintptr_t)to - shared.base + i] |= IN_FLIGHT;
+    set_flight(to, 16, true);
 }
 
 void check_copy_done(void *to)
 {
-    for (size_t i = 0; i < 16; i++)
-        shared.what[(uintptr_t)to - shared.base + i] &= (uint8_t)~IN_FLIGHT;
+    set_flight(to, 16, false);
     check_access(to, 16, access::WRITE, nullptr);
+}
+
+void check_bulk_issued(void *to, const void *from, size_t bytes, const void *pc)
+{
+    if (space_of((uintptr_t)to) != &shared || space_of((uintptr_t)from) != &global)
+        stop("pointer", "a bulk copy from %p to %p: not from global to shared memory", from, to);
+    for (size_t i = 0; i < bytes; i += 16) {
+        check_access((unsigned char *)to + i, 16, access::WRITE, pc);
+        check_access((const unsigned char *)from + i, 16, access::READ, pc);
+    }
+    set_flight(to, bytes, true);
+}
+
+void check_bulk_done(void *to, size_t bytes)
+{
+    set_flight(to, bytes, false);
 }
 } // namespace cudasim
 

@@ -122,6 +122,8 @@ static void run_block()
         fiber_start(t, thread_body);
     }
     fibers_run();
+    barriers_end();
+    warpgroups_end();
 }
 
 /* What a kernel was allowed by cudaFuncSetAttribute(). */

@@ -3,7 +3,9 @@
  *   fibers.cc       threads of a block as fibers on one thread of the host, and who runs next
  *   launch.cc       grids, blocks, block barriers, the end of threads
  *   warp.cc         what the lanes of a warp do together: shuffles, votes, matrix loads and products
+ *   warpgroup.cc    products of four warps
  *   copies.cc       cp.async, atomics
+ *   barriers.cc     mbarrier, bulk copies
  *   memory.cc       allocations, and the runtime's copies, streams and events
  *   checker.cc      what each byte is and who touched it last; the hooks that the compiler calls
  *
@@ -21,7 +23,7 @@ namespace cudasim
 enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = MAX_THREADS / WARP };
 enum { SHARED_BYTES = 227 << 10, SHARED_FREE = 48 << 10 }; /* of a block, on request and without */
 
-enum class state : uint8_t { RUNNABLE, IN_WARP, AT_BARRIER, EXITED };
+enum class state : uint8_t { RUNNABLE, IN_WARP, AT_BARRIER, AT_MBARRIER, EXITED };
 
 /* One 16-byte copy that a thread has asked for. */
 struct pending_copy {
@@ -99,6 +101,10 @@ uint32_t random_bits();
 void meet(const char *what, unsigned mask, void (*act)(meeting &), void *payload, at where);
 void warp_after_exit(int warp); /* a lane has gone: the others may be complete now */
 
+/* ---- warpgroup.cc ---- */
+
+void warpgroups_end(); /* with the block */
+
 /* ---- launch.cc ---- */
 
 void barrier_after_exit();
@@ -106,6 +112,10 @@ void barrier_after_exit();
 /* ---- copies.cc ---- */
 
 void finish_copies(thread *t, size_t n);
+
+/* ---- barriers.cc ---- */
+
+void barriers_end(); /* with the block */
 
 /* ---- memory.cc ---- */
 
@@ -125,8 +135,16 @@ void check_block();
 void check_access(const void *p, size_t bytes, access kind, const void *pc);
 void check_copy_issued(void *to, const void *from, int bytes, const void *pc);
 void check_copy_done(void *to);
+void check_bulk_issued(void *to, const void *from, size_t bytes, const void *pc);
+void check_bulk_done(void *to, size_t bytes);
 void check_warp_sync(int warp, unsigned lanes);
 void check_block_sync();
+
+/* Order from thread to thread, for blocks that have called check_crossing(). A clock [MAX_THREADS] has for each thread
+ * the last of its steps that is known. */
+void check_crossing();
+void check_release(std::vector<uint32_t> &clock); /* of what the current thread knows and did */
+void check_acquire(const std::vector<uint32_t> &clock);
 } // namespace cudasim
 
 #endif

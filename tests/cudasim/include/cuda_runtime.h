@@ -170,6 +170,10 @@ static inline unsigned __umulhi(unsigned a, unsigned b)
 {
     return (unsigned)((uint64_t)a * b >> 32);
 }
+static inline float __fmul_rn(float a, float b)
+{
+    return a * b; /* built with -ffp-contract=off */
+}
 static inline float rsqrtf(float x)
 {
     return 1.0f / sqrtf(x);

@@ -1,0 +1,433 @@
+/* product_wgmma.cu - the product of product.cuh with x and weights in bf16 and many rows, on the tensor cores of compute
+ * capability 9.0a.
+ *
+ * A block takes tiles of 128 weights by N rows in turn. One warp brings in both operands, up to 64 columns at a time, by
+ * bulk copies into a ring of stages; two warpgroups of 64 weights each multiply. Weights pass through registers, as they
+ * lie in memory; pack_kernel has laid rows of x before in the order of columns that weights have, so that a stage of
+ * them is one stretch of memory too. The floor is 2 rows n k operations.
+ */
+#include "kernels/cuda/product_mma.cuh"
+#include "kernels/cuda/ptx_hopper.cuh"
+
+namespace sa2_cuda
+{
+static constexpr int GROUP = 128, CONSUMERS = 2, WGMMA_THREADS = GROUP * (CONSUMERS + 1);
+static constexpr int WARPS =
+    CONSUMERS * GROUP / WARP; /* that multiply, a tile of 16 weights each */
+static constexpr int WEIGHTS = WARPS * TILE_ROWS, STAGE_CHUNKS = 2, PACK_THREADS = 256;
+static constexpr int CHUNK_GROUPS = CHUNK / 8,
+                     /* of 8 k: two for a step of wgmma */ PIECE_ROWS = 32, PUT = 8;
+static constexpr int STAGED_COLS = TILE_ROWS + 4; /* no two lanes of a store meet in a bank */
+static constexpr size_t BLOCK_SHARED = 227 << 10;
+
+/* Both operands for up to 64 columns. */
+template <int N> struct stage {
+    uint4 w[WARPS][STAGE_CHUNKS][2][WARP];
+    uint4 x[STAGE_CHUNKS][CHUNK_GROUPS][N];
+};
+
+typedef float staged_sums[PIECE_ROWS][STAGED_COLS];
+
+template <int N> struct room {
+    static constexpr int STAGES =
+        (int)((BLOCK_SHARED - WARPS * sizeof(staged_sums) - 512) / sizeof(stage<N>));
+    stage<N> ring[STAGES];
+    staged_sums staged[WARPS];
+    uint64_t full[STAGES], empty[STAGES];
+};
+
+/* Which rows of the product a launch computes, and how it is cut. */
+struct part {
+    int first, rows;
+    bool is_split; /* each slice for itself: partials for join_slices() */
+};
+
+/* What a block does next: a tile, and of its slices [slice, slice_end). */
+struct work {
+    int weights0, row_tile, slice, slice_end;
+};
+
+static __host__ __device__ __forceinline__ int works_of(const product &p, const part &part,
+                                                        int tile_rows)
+{
+    int tiles = parts_of(p.n, WEIGHTS) * parts_of(part.rows, tile_rows);
+    return part.is_split ? tiles * SLICES : tiles;
+}
+
+/* Blocks that run at one time have weights in common, which leave the memory once. */
+template <int N>
+static __device__ __forceinline__ work work_of(const product &p, const part &part, int i)
+{
+    int row_tiles = parts_of(part.rows, N), columns = parts_of(p.n, WEIGHTS);
+    int slice = i / row_tiles / columns;
+    return {i / row_tiles % columns * WEIGHTS, i % row_tiles, slice,
+            part.is_split ? slice + 1 : SLICES};
+}
+
+/* ---- rows of x in the order of weights ---- */
+
+/* packed [row tiles, chunks, 4, tile_rows, 4 lanes, 2]: of each chunk the pairs of columns that registers of b want. */
+static __global__ void __launch_bounds__(PACK_THREADS)
+    pack_kernel(product p, part part, uint32_t *packed, int tile_rows)
+{
+    int lane = (int)threadIdx.x % WARP, row = (int)blockIdx.x * 8 + lane / 4, t = lane % 4;
+    int chunk = (int)blockIdx.y * (PACK_THREADS / WARP) + (int)threadIdx.x / WARP;
+    int chunks = parts_of(p.k, CHUNK), group = tile_rows * 4;
+    let_next_start();
+    wait_for_earlier();
+    if (chunk >= chunks)
+        return;
+    columns<__nv_bfloat16> x = {};
+    if (row < part.rows)
+        load_columns(x, p, x_start(p, part.first + row), chunk * CHUNK + 8 * t);
+    uint32_t *to = packed + ((long long)(row / tile_rows) * chunks + chunk) * CHUNK_GROUPS * group +
+                   row % tile_rows * 4 + t;
+    to[0 * group] = x.part[0].x;
+    to[1 * group] = x.part[0].y;
+    to[2 * group] = x.part[0].z;
+    to[3 * group] = x.part[0].w;
+}
+
+/* ---- the ring ---- */
+
+struct position {
+    int stage;
+    uint32_t parity;
+};
+
+template <int N> static __device__ __forceinline__ void advance(position &at)
+{
+    if (++at.stage == room<N>::STAGES) {
+        at.stage = 0;
+        at.parity ^= 1;
+    }
+}
+
+/* Chunks [chunk, chunk + n) by one warp: a lane for each tile of weights, and one for the rows. */
+template <int N>
+static __device__ __forceinline__ void bring(room<N> *r, const product &p, const uint4 *packed,
+                                             const work &job, int stage, int chunk, int n)
+{
+    constexpr int W_CHUNK = 2 * WARP, X_CHUNK = CHUNK_GROUPS * N; /* in pieces of 16 bytes */
+    int lane = (int)threadIdx.x % WARP, chunks = parts_of(p.k, CHUNK);
+    if (lane == 0)
+        mbarrier_arrive_expect(&r->full[stage], n * (WARPS * W_CHUNK + X_CHUNK) * 16);
+    __syncwarp();
+    if (lane < WARPS) {
+        int tile = min(job.weights0 / TILE_ROWS + lane, parts_of(p.n, TILE_ROWS) - 1);
+        copy_bulk(r->ring[stage].w[lane],
+                  (const uint4 *)p.w + ((long long)tile * chunks + chunk) * W_CHUNK,
+                  n * W_CHUNK * 16, &r->full[stage]);
+    } else if (lane == WARPS) {
+        copy_bulk(r->ring[stage].x, packed + ((long long)job.row_tile * chunks + chunk) * X_CHUNK,
+                  n * X_CHUNK * 16, &r->full[stage]);
+    }
+}
+
+template <int N>
+static __device__ __forceinline__ void produce(room<N> *r, const product &p, const part &part,
+                                               const uint4 *packed)
+{
+    int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES);
+    position at = {0, 1};
+    for (int i = (int)blockIdx.x; i < works_of(p, part, N); i += (int)gridDim.x) {
+        work job = work_of<N>(p, part, i);
+        for (int slice = job.slice; slice < job.slice_end; slice++) {
+            int end = min(slice * each + each, chunks);
+            for (int chunk = slice * each; chunk < end; chunk += STAGE_CHUNKS) {
+                mbarrier_wait(&r->empty[at.stage], at.parity);
+                bring(r, p, packed, job, at.stage, chunk, min(STAGE_CHUNKS, end - chunk));
+                advance<N>(at);
+            }
+        }
+    }
+}
+
+/* ---- sums ---- */
+
+/* Both steps of a chunk onto sum, or the first of all when not `add`. */
+template <int N>
+static __device__ __forceinline__ void multiply(float (&sum)[N / 2], const uint4 (&w)[2],
+                                                const uint4 (&x)[CHUNK_GROUPS][N], bool add)
+{
+    constexpr int NEXT_K = N * 16, NEXT_N = 8 * 16;
+    const uint32_t a[2][4] = {{w[0].x, w[0].y, w[0].z, w[0].w}, {w[1].x, w[1].y, w[1].z, w[1].w}};
+    wgmma_hold(sum);
+    wgmma_fence();
+    wgmma_bf16(sum, a[0], wgmma_matrix(x[0], NEXT_K, NEXT_N), add);
+    wgmma_bf16(sum, a[1], wgmma_matrix(x[CHUNK_GROUPS / 2], NEXT_K, NEXT_N), true);
+    wgmma_commit();
+}
+
+/* This warp reads that stage no more. */
+template <int N> static __device__ __forceinline__ void give_back(room<N> *r, int stage)
+{
+    __syncwarp();
+    if (threadIdx.x % WARP == 0)
+        mbarrier_arrive(&r->empty[stage]);
+}
+
+/* The weights of this lane in a chunk of a stage, for both steps. */
+template <int N>
+static __device__ __forceinline__ void load_weights(uint4 (&w)[2], const stage<N> &from, int chunk)
+{
+    int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
+    w[0] = from.w[warp][chunk][0][lane];
+    w[1] = from.w[warp][chunk][1][lane];
+}
+
+/* sum = the products of a slice of `chunks` > 0 chunks. While a chunk is multiplied, the weights of the next come; a
+ * stage is given back when the first product after it has been asked for and its own are done. */
+template <int N>
+static __device__ __forceinline__ void sum_slice(float (&sum)[N / 2], room<N> *r, position &at,
+                                                 int chunks)
+{
+    uint4 first[2], second[2];
+    int before = -1;
+#pragma unroll 1 /* registers are scarce */
+    for (; chunks >= STAGE_CHUNKS; chunks -= STAGE_CHUNKS) {
+        const stage<N> &from = r->ring[at.stage];
+        mbarrier_wait(&r->full[at.stage], at.parity);
+        load_weights(first, from, 0);
+        multiply<N>(sum, first, from.x[0], before >= 0);
+        wgmma_wait<1>();
+        if (before >= 0)
+            give_back(r, before);
+        load_weights(second, from, 1);
+        multiply<N>(sum, second, from.x[1], true);
+        wgmma_wait<1>();
+        before = at.stage;
+        advance<N>(at);
+    }
+    if (chunks > 0) {
+        mbarrier_wait(&r->full[at.stage], at.parity);
+        load_weights(first, r->ring[at.stage], 0);
+        multiply<N>(sum, first, r->ring[at.stage].x[0], before >= 0);
+    }
+    wgmma_wait<0>();
+    wgmma_hold(sum);
+    if (before >= 0)
+        give_back(r, before);
+    if (chunks > 0) {
+        give_back(r, at.stage);
+        advance<N>(at);
+    }
+}
+
+/* ---- results ---- */
+
+/* Sums of 32 rows by 16 weights of one warp: into y, or for join_slices(). */
+[[maybe_unused]] static __device__ __forceinline__ void
+put_piece(const product &p, const staged_sums &staged, int row0, int end, int tile, float *partials)
+{
+    int lane = (int)threadIdx.x % WARP;
+    if (partials == nullptr && p.epilogue.swiglu) {
+        if (row0 + lane < end)
+            put_eight(p, row0 + lane, tile * PUT, staged[lane], staged[lane] + PUT);
+        return;
+    }
+#pragma unroll 1
+    for (int i = lane; i < 2 * PIECE_ROWS; i += WARP) {
+        int row = row0 + i / 2, col = tile * TILE_ROWS + i % 2 * PUT;
+        const float *sums = &staged[i / 2][i % 2 * PUT];
+        if (row >= end)
+            return;
+        if (partials == nullptr) {
+            put_eight(p, row, col, sums, sums);
+        } else if (col < width_of(p)) {
+            float4 *to = (float4 *)(partials + row * width_of(p) + col);
+            to[0] = *(const float4 *)sums;
+            to[1] = *(const float4 *)(sums + 4);
+        }
+    }
+}
+
+/* Through shared memory, 32 rows at a time, so that neighbours in y are written together. */
+template <int N>
+static __device__ __forceinline__ void put_tile(const product &p, float (&total)[N / 2],
+                                                staged_sums &staged, int row0, int end, int tile,
+                                                float *partials)
+{
+    constexpr int PIECE = PIECE_ROWS / 2;
+    int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+#pragma unroll 1
+    for (int piece = 0; piece < N / PIECE_ROWS; piece++) {
+#pragma unroll
+        for (int i = 0; i < PIECE; i++)
+            staged[i / 4 * 8 + 2 * t + (i & 1)][g + 8 * (i >> 1 & 1)] = total[i];
+#pragma unroll
+        for (int i = 0; i < N / 2 - PIECE; i++) /* registers have no index: they move up */
+            total[i] = total[i + PIECE];
+        __syncwarp();
+        put_piece(p, staged, row0 + piece * PIECE_ROWS, end, tile, partials);
+        __syncwarp();
+    }
+}
+
+template <int N>
+static __device__ __forceinline__ void consume(room<N> *r, const product &p, const part &part,
+                                               float *partials)
+{
+    int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES);
+    int warp = (int)threadIdx.x / WARP;
+    position at = {0, 0};
+    for (int i = (int)blockIdx.x; i < works_of(p, part, N); i += (int)gridDim.x) {
+        work job = work_of<N>(p, part, i);
+        float total[N / 2] = {}, sum[N / 2];
+#pragma unroll 1
+        for (int slice = job.slice; slice < job.slice_end; slice++) {
+            int here = min(slice * each + each, chunks) - slice * each;
+            if (here <= 0)
+                break;
+            sum_slice<N>(sum, r, at, here);
+#pragma unroll
+            for (int n = 0; n < N / 2; n++)
+                total[n] += sum[n];
+        }
+        float *to =
+            part.is_split ? partials + job.slice * (long long)p.rows * width_of(p) : nullptr;
+        put_tile<N>(p, total, r->staged[warp], part.first + job.row_tile * N,
+                    part.first + part.rows, job.weights0 / TILE_ROWS + warp, to);
+    }
+}
+
+/* grid: as many blocks as run at one time, or fewer. */
+template <int N>
+static __global__ void __launch_bounds__(WGMMA_THREADS, 1)
+    wgmma_kernel(product p, part part, const uint4 *packed, float *partials)
+{
+    if constexpr (HAS_WGMMA) { /* else can_wgmma() says so */
+        room<N> *r = (room<N> *)shared_bytes();
+        if (threadIdx.x == 0)
+            for (int i = 0; i < room<N>::STAGES; i++) {
+                mbarrier_init(&r->full[i], 1);
+                mbarrier_init(&r->empty[i], WARPS);
+            }
+        __syncthreads();
+        let_next_start();
+        wait_for_earlier();
+        if (threadIdx.x >= CONSUMERS * GROUP) {
+            keep_registers<24>();
+            if (threadIdx.x < CONSUMERS * GROUP + WARP)
+                produce(r, p, part, packed);
+        } else {
+            take_registers<240>();
+            consume(r, p, part, partials);
+        }
+    }
+}
+
+/* Whether the code that this device runs has the instructions. */
+static __global__ void tell_kernel(int *has_wgmma)
+{
+    let_next_start();
+    wait_for_earlier();
+    *has_wgmma = HAS_WGMMA;
+}
+
+/* ---- launcher ---- */
+
+/* A launch: rows of a tile, and whether slices are blocks of their own. */
+struct plan {
+    int tile_rows;
+    bool is_split;
+    double cycles; /* about */
+};
+
+/* Cycles of the busiest processor: a step of 16 columns takes a tile's rows; what a tile and a joining cost was guessed. */
+static plan plan_of(const product &p, int processors, int tile_rows, bool is_split)
+{
+    constexpr double TILE = 3000.0, JOINING = 6000.0, JOINED_BYTES = 1500.0;
+    int works = works_of(p, {0, p.rows, is_split}, tile_rows);
+    double steps = 2.0 * parts_of(p.k, CHUNK) / (is_split ? SLICES : 1);
+    double cycles = parts_of(works, processors) * (steps * tile_rows + TILE);
+    if (is_split)
+        cycles += JOINING + 2.0 * SLICES * sizeof(float) * p.rows * p.n / JOINED_BYTES;
+    return {tile_rows, is_split, cycles};
+}
+
+static size_t packed_bytes(const product &p, int rows, int tile_rows)
+{
+    return (size_t)parts_of(rows, tile_rows) * tile_rows * parts_of(p.k, CHUNK) * CHUNK * 2;
+}
+
+static bool has_room(const product &p, const plan &plan)
+{
+    size_t partials = plan.is_split ? joined_bytes(p) : 0;
+    return packed_bytes(p, plan.is_split ? p.rows : 1, plan.tile_rows) + partials <= PARTIAL_BYTES;
+}
+
+static plan best_plan(const product &p, int processors)
+{
+    plan best = {0, false, 0.0};
+    for (int tile_rows = 64; tile_rows <= 192; tile_rows += 64)
+        for (int is_split = 0; is_split < 2; is_split++) {
+            plan plan = plan_of(p, processors, tile_rows, is_split != 0);
+            if (has_room(p, plan) && (best.tile_rows == 0 || plan.cycles < best.cycles))
+                best = plan;
+        }
+    return best;
+}
+
+template <int N>
+static sa2_status multiply_part(sa2_stream *s, const char *op, const product &p, const part &part,
+                                sa2_error *err)
+{
+    queue *q = queue_of(s);
+    dim3 pieces(blocks_for(part.rows, N) * (N / 8),
+                blocks_for(parts_of(p.k, CHUNK), PACK_THREADS / WARP));
+    sa2_status st = launch(s, op, pack_kernel, pieces, PACK_THREADS, 0, err, p, part,
+                           (uint32_t *)q->partials, N);
+    if (st != SA2_OK)
+        return st;
+    float *partials = q->partials + packed_bytes(p, part.rows, N) / sizeof(float);
+    int works = works_of(p, part, N);
+    dim3 grid((unsigned)(works < q->processors ? works : q->processors));
+    st = launch(s, op, wgmma_kernel<N>, grid, WGMMA_THREADS, sizeof(room<N>), err, p, part,
+                (const uint4 *)q->partials, partials);
+    return st == SA2_OK && part.is_split ? join_slices(s, op, p, partials, err) : st;
+}
+
+/* As many rows at a time as there is room for. */
+template <int N>
+static sa2_status multiply_rows(sa2_stream *s, const char *op, const product &p, bool is_split,
+                                sa2_error *err)
+{
+    int tiles = parts_of(p.rows, N), most = (int)(PARTIAL_BYTES / packed_bytes(p, 1, N));
+    int each = is_split ? tiles : parts_of(tiles, parts_of(tiles, most));
+    sa2_status st = SA2_OK;
+    for (int first = 0; first < p.rows && st == SA2_OK; first += each * N) {
+        int rows = p.rows - first < each * N ? p.rows - first : each * N;
+        st = multiply_part<N>(s, op, p, {first, rows, is_split}, err);
+    }
+    return st;
+}
+
+bool can_wgmma(sa2_stream *s, const product &p)
+{
+    return p.rows >= WGMMA_ROWS && p.x_is_bf16 && queue_of(s)->has_wgmma &&
+           packed_bytes(p, 1, 192) <= PARTIAL_BYTES;
+}
+
+sa2_status run_product_wgmma(sa2_stream *s, const char *op, const product &p, sa2_error *err)
+{
+    plan plan = best_plan(p, queue_of(s)->processors);
+    if (plan.tile_rows == 64)
+        return multiply_rows<64>(s, op, p, plan.is_split, err);
+    if (plan.tile_rows == 128)
+        return multiply_rows<128>(s, op, p, plan.is_split, err);
+    return multiply_rows<192>(s, op, p, plan.is_split, err);
+}
+
+sa2_status find_wgmma(sa2_stream *s, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    int *answer = (int *)q->pinned;
+    sa2_status st = launch(s, "queue", tell_kernel, dim3(1), 1, 0, err, answer);
+    if (st != SA2_OK)
+        return st;
+    cudaError_t error = cudaStreamSynchronize(q->stream);
+    q->has_wgmma = error == cudaSuccess && *answer != 0;
+    return error == cudaSuccess ? SA2_OK : failed("queue", error, err);
+}
+} // namespace sa2_cuda
