@@ -367,6 +367,28 @@ static void what_lies_beyond_the_columns_of_x_is_not_read(void **state)
     }
 }
 
+/* What a device does with tiles of many rows, and a ring of columns that goes round twice. */
+static void many_rows_and_columns_give_the_definition(void **state)
+{
+    test_env *env = *state;
+    static const int64_t shapes[][3] = {{65, 320, 200}, {200, 608, 48}, {450, 40, 130}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int t = 0; t < N_TYPES; t++) {
+            int64_t rows = shapes[i][0], k = shapes[i][1], n = shapes[i][2];
+            sa2_tensor x = test_random(env, types[t].x, rows, k);
+            sa2_tensor w = test_random(env, types[t].w, n, k);
+            double *want = product(env, &x, &w);
+            for (int b = 0; b < env->n_streams; b++) {
+                sa2_stream *s = env->streams[b];
+                sa2_matrix m = matrix_of(env, s, types[t].w, &w);
+                sa2_tensor y = test_poisoned(env, types[t].y, rows, n);
+                sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
+                assert_close(env, s, "linear", &y, want, allowed(types[t].y, k));
+            }
+            test_reset(env);
+        }
+}
+
 static int open_env(void **state)
 {
     static test_env env;
@@ -395,6 +417,7 @@ int main(void)
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(a_matrix_written_in_pieces_is_the_whole),
         cmocka_unit_test(what_lies_beyond_the_columns_of_x_is_not_read),
+        cmocka_unit_test(many_rows_and_columns_give_the_definition),
     };
     return cmocka_run_group_tests(tests, open_env, close_env);
 }

@@ -234,9 +234,7 @@ sa2_status join_slices(sa2_stream *s, const char *op, const product &p, const fl
 /* More than THIN_ROWS rows. */
 sa2_status run_product_tiled(sa2_stream *s, const char *op, const product &p, sa2_error *err);
 
-/* From so many rows on, where can_wgmma() says that the device does it. */
-static constexpr int WGMMA_ROWS = 17;
-
+/* The same, where can_wgmma() says that this device does this product. */
 bool can_wgmma(sa2_stream *s, const product &p);
 sa2_status run_product_wgmma(sa2_stream *s, const char *op, const product &p, sa2_error *err);
 } // namespace sa2_cuda

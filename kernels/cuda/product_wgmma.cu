@@ -1,10 +1,11 @@
-/* product_wgmma.cu - the product of product.cuh with x and weights in bf16 and many rows, on the tensor cores of compute
- * capability 9.0a.
+/* product_wgmma.cu - the product of product.cuh with x and weights in bf16 and more than 16 rows, on the tensor cores of
+ * compute capability 9.0a.
  *
- * A block takes tiles of 128 weights by N rows in turn. One warp brings in both operands, up to 64 columns at a time, by
+ * A block takes tiles of 128 weights by N rows in turn. Two warps bring in the operands, up to 64 columns at a time, by
  * bulk copies into a ring of stages; two warpgroups of 64 weights each multiply. Weights pass through registers, as they
  * lie in memory; pack_kernel has laid rows of x before in the order of columns that weights have, so that a stage of
- * them is one stretch of memory too. The floor is 2 rows n k operations.
+ * them is one stretch of memory too. The floor is 2 rows n k operations, for few rows the
+ * bytes of w.
  */
 #include "kernels/cuda/product_mma.cuh"
 #include "kernels/cuda/ptx_hopper.cuh"
@@ -70,11 +71,11 @@ static __device__ __forceinline__ work work_of(const product &p, const part &par
 static __global__ void __launch_bounds__(PACK_THREADS)
     pack_kernel(product p, part part, uint32_t *packed, int tile_rows)
 {
+    let_next_start();
+    wait_for_earlier();
     int lane = (int)threadIdx.x % WARP, row = (int)blockIdx.x * 8 + lane / 4, t = lane % 4;
     int chunk = (int)blockIdx.y * (PACK_THREADS / WARP) + (int)threadIdx.x / WARP;
     int chunks = parts_of(p.k, CHUNK), group = tile_rows * 4;
-    let_next_start();
-    wait_for_earlier();
     if (chunk >= chunks)
         return;
     columns<__nv_bfloat16> x = {};
@@ -103,42 +104,37 @@ template <int N> static __device__ __forceinline__ void advance(position &at)
     }
 }
 
-/* Chunks [chunk, chunk + n) by one warp: a lane for each tile of weights, and one for the rows. */
-template <int N>
-static __device__ __forceinline__ void bring(room<N> *r, const product &p, const uint4 *packed,
-                                             const work &job, int stage, int chunk, int n)
-{
-    constexpr int W_CHUNK = 2 * WARP, X_CHUNK = CHUNK_GROUPS * N; /* in pieces of 16 bytes */
-    int lane = (int)threadIdx.x % WARP, chunks = parts_of(p.k, CHUNK);
-    if (lane == 0)
-        mbarrier_arrive_expect(&r->full[stage], n * (WARPS * W_CHUNK + X_CHUNK) * 16);
-    __syncwarp();
-    if (lane < WARPS) {
-        int tile = min(job.weights0 / TILE_ROWS + lane, parts_of(p.n, TILE_ROWS) - 1);
-        copy_bulk(r->ring[stage].w[lane],
-                  (const uint4 *)p.w + ((long long)tile * chunks + chunk) * W_CHUNK,
-                  n * W_CHUNK * 16, &r->full[stage]);
-    } else if (lane == WARPS) {
-        copy_bulk(r->ring[stage].x, packed + ((long long)job.row_tile * chunks + chunk) * X_CHUNK,
-                  n * X_CHUNK * 16, &r->full[stage]);
-    }
-}
-
+/* One warp brings the weights, a lane for each tile, and when `packed` another the rows, by one lane. */
 template <int N>
 static __device__ __forceinline__ void produce(room<N> *r, const product &p, const part &part,
                                                const uint4 *packed)
 {
-    int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES);
+    int lane = (int)threadIdx.x % WARP, chunks = parts_of(p.k, CHUNK);
+    int each = parts_of(chunks, SLICES), copies = packed == nullptr ? WARPS : 1;
+    int pieces = packed == nullptr ? 2 * WARP : CHUNK_GROUPS * N; /* of 16 bytes, a chunk */
+    uint4 *to = packed == nullptr ? r->ring[0].w[lane % WARPS][0][0] : r->ring[0].x[0][0];
     position at = {0, 1};
     for (int i = (int)blockIdx.x; i < works_of(p, part, N); i += (int)gridDim.x) {
         work job = work_of<N>(p, part, i);
-        for (int slice = job.slice; slice < job.slice_end; slice++) {
-            int end = min(slice * each + each, chunks);
-            for (int chunk = slice * each; chunk < end; chunk += STAGE_CHUNKS) {
-                mbarrier_wait(&r->empty[at.stage], at.parity);
-                bring(r, p, packed, job, at.stage, chunk, min(STAGE_CHUNKS, end - chunk));
-                advance<N>(at);
-            }
+        int tile = min(job.weights0 / TILE_ROWS + lane, parts_of(p.n, TILE_ROWS) - 1);
+        int end = min(job.slice_end * each, chunks);
+        const uint4 *from = packed == nullptr
+                                ? (const uint4 *)p.w + (long long)tile * chunks * pieces
+                                : packed + (long long)job.row_tile * chunks * pieces;
+        int border = job.slice * each + each;
+        for (int chunk = job.slice * each; chunk < end;) {
+            int n = min(STAGE_CHUNKS, min(border, end) - chunk);
+            mbarrier_wait(&r->empty[at.stage], at.parity);
+            if (lane == 0)
+                mbarrier_arrive_expect(&r->full[at.stage], n * copies * pieces * 16);
+            __syncwarp();
+            if (lane < copies)
+                copy_bulk(to + at.stage * (int)(sizeof(stage<N>) / 16),
+                          from + (long long)chunk * pieces, n * pieces * 16, &r->full[at.stage]);
+            advance<N>(at);
+            chunk += n;
+            if (chunk == border)
+                border += each;
         }
     }
 }
@@ -220,20 +216,17 @@ static __device__ __forceinline__ void sum_slice(float (&sum)[N / 2], room<N> *r
 [[maybe_unused]] static __device__ __forceinline__ void
 put_piece(const product &p, const staged_sums &staged, int row0, int end, int tile, float *partials)
 {
-    int lane = (int)threadIdx.x % WARP;
-    if (partials == nullptr && p.epilogue.swiglu) {
-        if (row0 + lane < end)
-            put_eight(p, row0 + lane, tile * PUT, staged[lane], staged[lane] + PUT);
-        return;
-    }
+    bool swiglu = partials == nullptr && p.epilogue.swiglu;
+    int puts = swiglu ? 1 : TILE_ROWS / PUT; /* of a row */
 #pragma unroll 1
-    for (int i = lane; i < 2 * PIECE_ROWS; i += WARP) {
-        int row = row0 + i / 2, col = tile * TILE_ROWS + i % 2 * PUT;
-        const float *sums = &staged[i / 2][i % 2 * PUT];
+    for (int i = (int)threadIdx.x % WARP; i < puts * PIECE_ROWS; i += WARP) {
+        int at = swiglu ? i : i / 2, row = row0 + at, place = swiglu ? 0 : i % 2 * PUT;
+        int col = tile * puts * PUT + place;
+        const float *sums = &staged[at][place];
         if (row >= end)
             return;
         if (partials == nullptr) {
-            put_eight(p, row, col, sums, sums);
+            put_eight(p, row, col, sums, swiglu ? sums + PUT : sums);
         } else if (col < width_of(p)) {
             float4 *to = (float4 *)(partials + row * width_of(p) + col);
             to[0] = *(const float4 *)sums;
@@ -264,26 +257,33 @@ static __device__ __forceinline__ void put_tile(const product &p, float (&total)
     }
 }
 
+/* The sums of a piece of work: slices added in order. */
+template <int N>
+static __device__ __forceinline__ void sum_work(float (&total)[N / 2], room<N> *r, position &at,
+                                                const product &p, const work &job)
+{
+    int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES);
+    int left = min(job.slice_end * each, chunks) - job.slice * each;
+    float sum[N / 2] = {}; /* or it would be kept while results are put */
+#pragma unroll 1
+    for (; left > 0; left -= each) {
+        sum_slice<N>(sum, r, at, min(each, left));
+#pragma unroll
+        for (int n = 0; n < N / 2; n++)
+            total[n] += sum[n];
+    }
+}
+
 template <int N>
 static __device__ __forceinline__ void consume(room<N> *r, const product &p, const part &part,
                                                float *partials)
 {
-    int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES);
     int warp = (int)threadIdx.x / WARP;
     position at = {0, 0};
     for (int i = (int)blockIdx.x; i < works_of(p, part, N); i += (int)gridDim.x) {
+        float total[N / 2] = {};
+        sum_work<N>(total, r, at, p, work_of<N>(p, part, i));
         work job = work_of<N>(p, part, i);
-        float total[N / 2] = {}, sum[N / 2];
-#pragma unroll 1
-        for (int slice = job.slice; slice < job.slice_end; slice++) {
-            int here = min(slice * each + each, chunks) - slice * each;
-            if (here <= 0)
-                break;
-            sum_slice<N>(sum, r, at, here);
-#pragma unroll
-            for (int n = 0; n < N / 2; n++)
-                total[n] += sum[n];
-        }
         float *to =
             part.is_split ? partials + job.slice * (long long)p.rows * width_of(p) : nullptr;
         put_tile<N>(p, total, r->staged[warp], part.first + job.row_tile * N,
@@ -291,41 +291,47 @@ static __device__ __forceinline__ void consume(room<N> *r, const product &p, con
     }
 }
 
-/* grid: as many blocks as run at one time, or fewer. */
+/* grid: as many blocks as run at one time, or fewer. The first weights come while earlier kernels end. */
 template <int N>
 static __global__ void __launch_bounds__(WGMMA_THREADS, 1)
     wgmma_kernel(product p, part part, const uint4 *packed, float *partials)
 {
+    let_next_start();
     if constexpr (HAS_WGMMA) { /* else can_wgmma() says so */
+        constexpr int FIRST_PRODUCER = CONSUMERS * GROUP / WARP;
         room<N> *r = (room<N> *)shared_bytes();
+        int warp = (int)threadIdx.x / WARP;
         if (threadIdx.x == 0)
             for (int i = 0; i < room<N>::STAGES; i++) {
-                mbarrier_init(&r->full[i], 1);
+                mbarrier_init(&r->full[i], 2);
                 mbarrier_init(&r->empty[i], WARPS);
             }
         __syncthreads();
-        let_next_start();
-        wait_for_earlier();
-        if (threadIdx.x >= CONSUMERS * GROUP) {
-            keep_registers<24>();
-            if (threadIdx.x < CONSUMERS * GROUP + WARP)
-                produce(r, p, part, packed);
+        if (warp >= FIRST_PRODUCER) {
+            keep_registers<40>();
+            if (warp != FIRST_PRODUCER)
+                wait_for_earlier();
+            if (warp < FIRST_PRODUCER + 2)
+                produce(r, p, part, warp == FIRST_PRODUCER ? nullptr : packed);
+            wait_for_earlier();
         } else {
-            take_registers<240>();
+            take_registers<232>();
+            wait_for_earlier();
             consume(r, p, part, partials);
         }
     }
 }
 
 /* Whether the code that this device runs has the instructions. */
-static __global__ void tell_kernel(int *has_wgmma)
+static __global__ void tell_kernel(int *answer)
 {
-    let_next_start();
     wait_for_earlier();
-    *has_wgmma = HAS_WGMMA;
+    *answer = has_wgmma();
 }
 
 /* ---- launcher ---- */
+
+static const int tile_sizes[] = {32, 64, 128, 192};
 
 /* A launch: rows of a tile, and whether slices are blocks of their own. */
 struct plan {
@@ -334,13 +340,19 @@ struct plan {
     double cycles; /* about */
 };
 
-/* Cycles of the busiest processor: a step of 16 columns takes a tile's rows; what a tile and a joining cost was guessed. */
+/* A step of 16 columns takes a tile's rows in cycles, if its bytes come as fast; weights come from memory once. What a
+ * processor and the memory bring a cycle is about that of an H100; what a tile and a joining cost was guessed. */
 static plan plan_of(const product &p, int processors, int tile_rows, bool is_split)
 {
-    constexpr double TILE = 3000.0, JOINING = 6000.0, JOINED_BYTES = 1500.0;
+    constexpr double TILE = 6000.0, JOINING = 6000.0, JOINED_BYTES = 1500.0;
+    constexpr double BLOCK_BYTES = 40.0, MEMORY_BYTES = 1700.0; /* a cycle */
     int works = works_of(p, {0, p.rows, is_split}, tile_rows);
     double steps = 2.0 * parts_of(p.k, CHUNK) / (is_split ? SLICES : 1);
-    double cycles = parts_of(works, processors) * (steps * tile_rows + TILE);
+    double copying = 32.0 * (WEIGHTS + tile_rows) / BLOCK_BYTES;
+    double computing = copying > tile_rows ? copying : tile_rows;
+    double cycles = parts_of(works, processors) * (steps * computing + TILE);
+    double reading = 2.0 * p.n * p.k / MEMORY_BYTES;
+    cycles = cycles > reading ? cycles : reading;
     if (is_split)
         cycles += JOINING + 2.0 * SLICES * sizeof(float) * p.rows * p.n / JOINED_BYTES;
     return {tile_rows, is_split, cycles};
@@ -360,7 +372,7 @@ static bool has_room(const product &p, const plan &plan)
 static plan best_plan(const product &p, int processors)
 {
     plan best = {0, false, 0.0};
-    for (int tile_rows = 64; tile_rows <= 192; tile_rows += 64)
+    for (int tile_rows : tile_sizes)
         for (int is_split = 0; is_split < 2; is_split++) {
             plan plan = plan_of(p, processors, tile_rows, is_split != 0);
             if (has_room(p, plan) && (best.tile_rows == 0 || plan.cycles < best.cycles))
@@ -405,13 +417,15 @@ static sa2_status multiply_rows(sa2_stream *s, const char *op, const product &p,
 
 bool can_wgmma(sa2_stream *s, const product &p)
 {
-    return p.rows >= WGMMA_ROWS && p.x_is_bf16 && queue_of(s)->has_wgmma &&
+    return p.rows > THIN_ROWS && p.x_is_bf16 && queue_of(s)->has_wgmma &&
            packed_bytes(p, 1, 192) <= PARTIAL_BYTES;
 }
 
 sa2_status run_product_wgmma(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
     plan plan = best_plan(p, queue_of(s)->processors);
+    if (plan.tile_rows == 32)
+        return multiply_rows<32>(s, op, p, plan.is_split, err);
     if (plan.tile_rows == 64)
         return multiply_rows<64>(s, op, p, plan.is_split, err);
     if (plan.tile_rows == 128)

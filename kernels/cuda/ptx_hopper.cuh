@@ -21,6 +21,11 @@ static constexpr bool HAS_WGMMA = true;
 static constexpr bool HAS_WGMMA = false;
 #endif
 
+static __device__ __forceinline__ bool has_wgmma()
+{
+    return HAS_WGMMA;
+}
+
 /* ---- a barrier in shared memory: a phase ends when all have arrived, and all bytes that were promised ---- */
 
 /* By one thread, before a __syncthreads(). */
@@ -121,7 +126,7 @@ static __device__ __forceinline__ void publish_to_async()
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* d = a b, onto d when `add`: [64, 16] by [16, N] for N = 8, 64, 128, 192, half as many sums in each thread. */
+/* d = a b, onto d when `add`: [64, 16] by [16, N] for N = 8, 32, 64, 128, 192, half as many sums in each thread. */
 static __device__ __forceinline__ void wgmma_bf16(float (&d)[4], const uint32_t (&a)[4], uint64_t b,
                                                   int add)
 {
@@ -130,6 +135,19 @@ static __device__ __forceinline__ void wgmma_bf16(float (&d)[4], const uint32_t 
                  "%0, %1, %2, %3}, "
                  "{%4, %5, %6, %7}, %8, p, 1, 1, 0;}"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
+static __device__ __forceinline__ void wgmma_bf16(float (&d)[16], const uint32_t (&a)[4],
+                                                  uint64_t b, int add)
+{
+    asm volatile("{.reg .pred p; setp.ne.b32 p, %21, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+                 "{%16, %17, %18, %19}, %20, p, 1, 1, 0;}"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]),
+                   "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]),
+                   "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 

@@ -3,6 +3,9 @@
 #ifndef SA2_KERNELS_CUDA_PTX_HOPPER_CUH
 #define SA2_KERNELS_CUDA_PTX_HOPPER_CUH
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "ptx.cuh"
 
 namespace cudasim
@@ -13,6 +16,13 @@ void multiply_group(float *d, const uint32_t a[4], uint64_t b, int n, bool add, 
 namespace sa2_cuda
 {
 static constexpr bool HAS_WGMMA = true;
+
+/* A device without it on request: SA2_CUDASIM_WGMMA=0. */
+static inline bool has_wgmma()
+{
+    const char *wanted = getenv("SA2_CUDASIM_WGMMA");
+    return wanted == nullptr || strcmp(wanted, "0") != 0;
+}
 
 void mbarrier_init(uint64_t *barrier, int arrivals, cudasim::at where = {});
 void mbarrier_arrive(uint64_t *barrier, cudasim::at where = {});
@@ -49,7 +59,8 @@ template <int COUNT>
 static inline void wgmma_bf16(float (&d)[COUNT], const uint32_t (&a)[4], uint64_t b, int add,
                               cudasim::at where = {})
 {
-    static_assert(COUNT == 4 || COUNT == 32 || COUNT == 64 || COUNT == 96, "as on the device");
+    static_assert(COUNT == 4 || COUNT == 16 || COUNT == 32 || COUNT == 64 || COUNT == 96,
+                  "as on the device");
     cudasim::multiply_group(d, a, b, 2 * COUNT, add != 0, where);
 }
 } // namespace sa2_cuda
