@@ -285,7 +285,8 @@ sa2_status run_attention(sa2_stream *s, const char *op, attention_call *a,
                                                               (size_t)n * sizeof *sequences, err);
     if (a->sequences == nullptr)
         return failure_of(err);
-    if (a->is_bf16 && (a->d == 64 || a->d == 128) && a->u == nullptr)
+    bool pairs = (uintptr_t)a->q % 4 == 0 && a->q_stride % 2 == 0;
+    if (a->is_bf16 && (a->d == 64 || a->d == 128) && a->u == nullptr && a->is_aligned && pairs)
         return run_attention_mma(s, op, a, sequences, n, longest, err);
     return a->is_bf16 ? run_of<__nv_bfloat16>(s, op, a, sequences, n, longest, err)
                       : run_of<float>(s, op, a, sequences, n, longest, err);

@@ -21,8 +21,9 @@ template <int D> struct step_of_keys {
     uint4 k[STEP * D / PACK], v[STEP * D / PACK];
 };
 
-template <int WARPS> struct ring_of {
-    static constexpr int STAGES = WARPS == 1 ? 3 : 2;
+/* A range of decoding is on its way as a whole. */
+template <int D, int WARPS> struct ring_of {
+    static constexpr int STAGES = WARPS == 1 ? RANGE / STEP : D == 64 ? 3 : 2;
 };
 
 /* What a lane (g, t) has of rows g and g + 8 of the warp's queries. */
@@ -40,50 +41,33 @@ template <int D> static __device__ __forceinline__ int placed(int j, int piece)
     return j * (D / PACK) + (piece ^ (j & 7));
 }
 
-static __device__ __forceinline__ uint4 gather(const void *data, long long at)
-{
-    const uint16_t *x = (const uint16_t *)data + at;
-    uint32_t pair[4];
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        pair[i] = x[2 * i] | (uint32_t)x[2 * i + 1] << 16;
-    return make_uint4(pair[0], pair[1], pair[2], pair[3]);
-}
-
-static __device__ __forceinline__ void bring_piece(uint4 *to, const void *data, long long at,
-                                                   bool there, bool is_aligned)
-{
-    if (is_aligned)
-        copy_async_16(to, (const __nv_bfloat16 *)data + at, there);
-    else
-        *to = there ? gather(data, at) : make_uint4(0, 0, 0, 0);
-}
-
-/* Keys [key, key + STEP) and their values; zeros from `end` on. A page holds 16 keys from such a border on. */
-template <int D, int WARPS>
+/* Keys [key, key + STEP) and their values; zeros from `end` on. A page holds 16 keys from such a border on; `segment` is
+ * the one of the last key that this thread brought. */
+template <int D, int WARPS, bool PAGED>
 static __device__ __forceinline__ void bring(step_of_keys<D> *to, const attention_call &a,
-                                             const work &w, int key, int end)
+                                             const work &w, attention_segment &segment, int key,
+                                             int end)
 {
-    constexpr int PIECES = D / PACK, EACH = 16 * PIECES / (WARPS * WARP);
-#pragma unroll
+    constexpr int PIECES = D / PACK, AT_ONCE = WARPS * WARP / PIECES;
+    int piece = (int)threadIdx.x % PIECES, mine = (int)threadIdx.x / PIECES;
+#pragma unroll 1
     for (int half = 0; half < STEP; half += 16) {
-        bool some = key + half < end;
-        key_place page = a.pages != nullptr && some ? place_in_page(a, w, key + half) : key_place{};
+        int first = key + half;
+        key_place page = {};
+        if (PAGED)
+            page = place_in_page(a, w, min(first, end - 1) / 16 * 16);
 #pragma unroll
-        for (int i = 0; i < EACH; i++) {
-            int at = i * WARPS * WARP + (int)threadIdx.x, j = at / PIECES, e = at % PIECES * PACK;
-            bool there = key + half + j < end;
-            key_place p = {a.q, a.q, 0, 0}; /* an address that may be named, when nothing is read */
-            if (there && a.pages != nullptr)
-                p = {page.k, page.v, page.k_at + j * D + e, page.v_at + j * D + e};
-            else if (there) {
-                p = place_of(a, w, key + half + j);
-                p.k_at += e;
-                p.v_at += e;
-            }
-            int place = placed<D>(half + j, e / PACK);
-            bring_piece(&to->k[place], p.k, p.k_at, there, a.is_aligned);
-            bring_piece(&to->v[place], p.v, p.v_at, there, a.is_aligned);
+        for (int j = mine; j < 16; j += AT_ONCE) {
+            bool there = first + j < end;
+            if (!PAGED && there && first + j - segment.first >= segment.count)
+                segment = segment_of(a, w, first + j);
+            key_place p =
+                PAGED ? page : place_in_segment(segment, a, w, there ? first + j : segment.first);
+            const __nv_bfloat16 *k = (const __nv_bfloat16 *)p.k + p.k_at + piece * PACK;
+            const __nv_bfloat16 *v = (const __nv_bfloat16 *)p.v + p.v_at + piece * PACK;
+            int place = placed<D>(half + j, piece), at = PAGED && there ? j * D : 0;
+            copy_async_16(&to->k[place], k + at, there);
+            copy_async_16(&to->v[place], v + at, there);
         }
     }
 }
@@ -105,10 +89,9 @@ static __device__ __forceinline__ void load_queries(lane_rows<D> &l, const atten
 #pragma unroll
         for (int k = 0; k < D / 16; k++)
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                int e = 16 * k + 8 * half + 2 * t;
-                l.q[k][2 * half + r] = there ? q[e] | (uint32_t)q[e + 1] << 16 : 0;
-            }
+            for (int half = 0; half < 2; half++)
+                l.q[k][2 * half + r] =
+                    there ? *(const uint32_t *)(q + 16 * k + 8 * half + 2 * t) : 0;
     }
 }
 
@@ -151,13 +134,20 @@ static __device__ __forceinline__ void weigh(uint32_t (&weights)[STEP / 16][4], 
                                              step_scores &scores, int key, float scale)
 {
     int t = (int)threadIdx.x % 4;
-    float most[2] = {l.most[0], l.most[1]}, base[2];
+    float most[2] = {l.most[0], l.most[1]}, base[2], factor[2];
+    if (key + STEP > min(l.limit[0], l.limit[1])) {
+#pragma unroll
+        for (int n = 0; n < STEP / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                if (key + 8 * n + 2 * t + (i & 1) >= l.limit[i >> 1])
+                    scores[n][i] = -INFINITY;
+    }
 #pragma unroll
     for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            bool seen = key + 8 * n + 2 * t + (i & 1) < l.limit[i >> 1];
-            scores[n][i] = seen ? scores[n][i] * scale : -INFINITY;
+            scores[n][i] *= scale;
             most[i >> 1] = fmaxf(most[i >> 1], scores[n][i]);
         }
 #pragma unroll
@@ -165,14 +155,16 @@ static __device__ __forceinline__ void weigh(uint32_t (&weights)[STEP / 16][4], 
         most[r] = fmaxf(most[r], __shfl_xor_sync(ALL_LANES, most[r], 1));
         most[r] = fmaxf(most[r], __shfl_xor_sync(ALL_LANES, most[r], 2));
         base[r] = most[r] == -INFINITY ? 0.0f : most[r];
-        float factor = exp2f(l.most[r] - base[r]);
+        factor[r] = exp2f(l.most[r] - base[r]);
         l.most[r] = most[r];
-        l.sum[r] *= factor;
+        l.sum[r] *= factor[r];
+    }
+    if (factor[0] != 1.0f || factor[1] != 1.0f) {
 #pragma unroll
-        for (int n = 0; n < D / 8; n++) {
-            l.part[n][2 * r] *= factor;
-            l.part[n][2 * r + 1] *= factor;
-        }
+        for (int n = 0; n < D / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                l.part[n][i] *= factor[i >> 1];
     }
 #pragma unroll
     for (int n = 0; n < STEP / 8; n++)
@@ -246,7 +238,7 @@ static __device__ __forceinline__ void store_rows(const float *total, const lane
             continue;
         long long at = q_at(a, w, row, a.y_stride);
         float sum = l.total_sum[r];
-#pragma unroll
+#pragma unroll 1 /* code that is fetched costs more than what it does */
         for (int n = 0; n < D / 8; n++)
 #pragma unroll
             for (int i = 0; i < 2; i++) {
@@ -275,19 +267,18 @@ static __device__ __forceinline__ void store_part(const lane_rows<D> &l, const a
         }
 #pragma unroll
         for (int n = 0; n < D / 8; n++)
-#pragma unroll
-            for (int i = 0; i < 2; i++)
-                out[2 + 8 * n + 2 * t + i] = l.part[n][2 * r + i];
+            *(float2 *)(out + 2 + 8 * n + 2 * t) =
+                make_float2(l.part[n][2 * r], l.part[n][2 * r + 1]);
     }
 }
 
 /* grid: tiles; heads of keys; ranges, or 1 for all of them in turn. */
-template <int D, int WARPS>
+template <int D, int WARPS, bool PAGED>
 static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention_call a)
 {
     let_next_start();
     wait_for_earlier();
-    constexpr int STAGES = ring_of<WARPS>::STAGES;
+    constexpr int STAGES = ring_of<D, WARPS>::STAGES;
     step_of_keys<D> *ring = (step_of_keys<D> *)shared_bytes();
     int warp = (int)threadIdx.x / WARP, first = warp * ROWS;
     float *total = (float *)(ring + STAGES) + warp * ROWS * D;
@@ -298,11 +289,14 @@ static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention
     lane_rows<D> l;
     load_queries(l, a, w, first);
     begin_range(l);
+    attention_segment segment = {};
+    if (!PAGED && key < end)
+        segment = segment_of(a, w, key);
     int own = min(end, first < w.rows ? limit_of_row(a, w, min(first + ROWS, w.rows) - 1) : 0);
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < STAGES - 1; i++) {
         if (key + i * STEP < end)
-            bring<D, WARPS>(&ring[i], a, w, key + i * STEP, end);
+            bring<D, WARPS, PAGED>(&ring[i], a, w, segment, key + i * STEP, end);
         copy_async_commit();
     }
     bool is_first = true;
@@ -311,7 +305,7 @@ static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention
         __syncthreads(); /* this step is there for all, and all have left the one before it */
         int next = key + (STAGES - 1) * STEP;
         if (next < end)
-            bring<D, WARPS>(&ring[(i + STAGES - 1) % STAGES], a, w, next, end);
+            bring<D, WARPS, PAGED>(&ring[(i + STAGES - 1) % STAGES], a, w, segment, next, end);
         copy_async_commit();
         if (key < own)
             attend(l, &ring[i % STAGES], key, a.scale);
@@ -343,9 +337,11 @@ static sa2_status run_tiles(sa2_stream *s, const char *op, attention_call *a,
         return st;
     choose_ranges(s, a, choice.queries, longest, RANGE);
     dim3 grid((unsigned)a->n_tiles, (unsigned)a->kv_heads, (unsigned)a->n_ranges);
-    size_t shared = ring_of<WARPS>::STAGES * sizeof(step_of_keys<D>) +
+    size_t shared = ring_of<D, WARPS>::STAGES * sizeof(step_of_keys<D>) +
                     (size_t)(WARPS * ROWS * D) * sizeof(float);
-    st = launch(s, op, attention_kernel<D, WARPS>, grid, WARPS * WARP, shared, err, *a);
+    auto kernel =
+        a->pages != nullptr ? attention_kernel<D, WARPS, true> : attention_kernel<D, WARPS, false>;
+    st = launch(s, op, kernel, grid, WARPS * WARP, shared, err, *a);
     return st == SA2_OK ? join_ranges(s, op, a, choice.queries, err) : st;
 }
 

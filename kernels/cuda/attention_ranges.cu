@@ -7,25 +7,27 @@ namespace sa2_cuda
 {
 static constexpr int THREADS = 128;
 
-/* grid: tiles; heads of keys. A thread has every 128th element of the tile, and adds its ranges in order. */
+/* grid: tiles; heads of keys; elements of a tile. A thread has one and adds its ranges in order. */
 static __global__ void __launch_bounds__(THREADS) join_kernel(attention_call a, int queries)
 {
     let_next_start();
     wait_for_earlier();
     work w = work_of(a, queries);
-    long long at = (long long)(blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges;
-    const float *partial = a.partial + at * queries * (a.d + 2);
-    for (int i = (int)threadIdx.x; i < w.rows * a.d; i += THREADS) {
-        int row = i / a.d, e = i % a.d;
-        float most = -INFINITY, sum = 0.0f, total = 0.0f;
-        for (int range = 0; range < a.n_ranges; range++) {
-            const float *part = partial + ((long long)range * queries + row) * (a.d + 2);
-            join j = join_range(most, sum, part[0], part[1]);
-            total = join_value(j, total, part[2 + e]);
-        }
-        store_value(a.y, a.y_is_bf16, q_at(a, w, row, a.y_stride) + e,
-                    sum == 0.0f ? 0.0f : total / sum);
+    int at = (int)(blockIdx.z * THREADS + threadIdx.x), row = at / a.d, e = at % a.d;
+    if (row >= w.rows)
+        return;
+    long long range = (long long)queries * (a.d + 2);
+    const float *part = a.partial + (blockIdx.x * gridDim.y + blockIdx.y) * a.n_ranges * range +
+                        (long long)row * (a.d + 2);
+    float most = -INFINITY, sum = 0.0f, total = 0.0f;
+#pragma unroll 4
+    for (int n = 0; n < a.n_ranges; n++, part += range) {
+        float range_most = part[0], range_sum = part[1], value = part[2 + e];
+        join j = join_range(most, sum, range_most, range_sum);
+        total = join_value(j, total, value);
     }
+    store_value(a.y, a.y_is_bf16, q_at(a, w, row, a.y_stride) + e,
+                sum == 0.0f ? 0.0f : total / sum);
 }
 
 sa2_status list_tiles(sa2_stream *s, const char *op, attention_call *a,
@@ -71,7 +73,8 @@ sa2_status join_ranges(sa2_stream *s, const char *op, const attention_call *a, i
 {
     if (a->n_ranges == 1)
         return SA2_OK;
-    dim3 grid((unsigned)a->n_tiles, (unsigned)a->kv_heads);
+    dim3 grid((unsigned)a->n_tiles, (unsigned)a->kv_heads,
+              blocks_for((int64_t)queries * a->d, THREADS));
     return launch(s, op, join_kernel, grid, THREADS, 0, err, *a, queries);
 }
 } // namespace sa2_cuda
