@@ -28,7 +28,7 @@ template <int THREADS> static __device__ __forceinline__ float sum_over(float x,
     return block_sum<THREADS>(x, room);
 }
 
-template <bool ACTIVATES>
+template <bool ACTIVATES, bool ALIGNED>
 static __device__ __forceinline__ void finish_pack(const layer_norm_args &a, long long to,
                                                    long long table, int at, float (&x)[PACK],
                                                    float mean, float factor)
@@ -38,15 +38,15 @@ static __device__ __forceinline__ void finish_pack(const layer_norm_args &a, lon
     for (int i = 0; i < PACK; i++)
         x[i] = (x[i] - mean) * factor;
     if (a.weight.data != nullptr) {
-        load_pack(p, a.weight, 0, at);
-        load_pack(q, a.bias, 0, at);
+        load_pack<ALIGNED>(p, a.weight, 0, at);
+        load_pack<ALIGNED>(q, a.bias, 0, at);
 #pragma unroll
         for (int i = 0; i < PACK; i++)
             x[i] = x[i] * p[i] + q[i];
     }
     if (a.scale.data != nullptr) {
-        load_pack(p, a.scale, table * a.scale.stride, at);
-        load_pack(q, a.shift, table * a.shift.stride, at);
+        load_pack<ALIGNED>(p, a.scale, table * a.scale.stride, at);
+        load_pack<ALIGNED>(q, a.shift, table * a.shift.stride, at);
 #pragma unroll
         for (int i = 0; i < PACK; i++)
             x[i] = x[i] * (1.0f + p[i]) + q[i];
@@ -55,17 +55,17 @@ static __device__ __forceinline__ void finish_pack(const layer_norm_args &a, lon
 #pragma unroll
         for (int i = 0; i < PACK; i++)
             x[i] = activate_one(x[i], a.activation, 0.0f);
-    store_pack(a.y, to, at, x);
+    store_pack<ALIGNED>(a.y, to, at, x);
 }
 
 /* Sum over the vector of x (centre 0, power 1) or (x - centre)^2 of what is not kept. */
-template <int THREADS>
+template <int THREADS, bool ALIGNED>
 static __device__ __forceinline__ float sum_of_rest(const layer_norm_args &a, long long from,
                                                     int me, float centre, bool squares)
 {
     float sum = 0.0f, x[PACK];
     for (int at = (KEPT * THREADS + me) * PACK; at < a.x.n; at += THREADS * PACK) {
-        load_pack(x, a.x, from, at);
+        load_pack<ALIGNED>(x, a.x, from, at);
 #pragma unroll
         for (int i = 0; i < PACK; i++) {
             float d = x[i] - centre;
@@ -75,7 +75,7 @@ static __device__ __forceinline__ float sum_of_rest(const layer_norm_args &a, lo
     return sum;
 }
 
-template <int THREADS, bool ACTIVATES>
+template <int THREADS, bool ACTIVATES, bool ALIGNED>
 static __global__ void __launch_bounds__(256, 4) layer_norm_kernel(layer_norm_args a)
 {
     let_next_start();
@@ -93,19 +93,19 @@ static __global__ void __launch_bounds__(256, 4) layer_norm_kernel(layer_norm_ar
     }
     long long from = start_of(a.x, vector), to = start_of(a.y, vector);
     float kept[KEPT][PACK] = {};
-    float sum = sum_of_rest<THREADS>(a, from, me, 0.0f, false);
+    float sum = sum_of_rest<THREADS, ALIGNED>(a, from, me, 0.0f, false);
 #pragma unroll
     for (int k = 0; k < KEPT; k++) {
         int at = (k * THREADS + me) * PACK;
         if (at >= a.x.n)
             continue;
-        load_pack(kept[k], a.x, from, at);
+        load_pack<ALIGNED>(kept[k], a.x, from, at);
 #pragma unroll
         for (int i = 0; i < PACK; i++)
             sum += kept[k][i];
     }
     float mean = sum_over<THREADS>(sum, room) / (float)a.x.n;
-    float squares = sum_of_rest<THREADS>(a, from, me, mean, true);
+    float squares = sum_of_rest<THREADS, ALIGNED>(a, from, me, mean, true);
 #pragma unroll
     for (int k = 0; k < KEPT; k++) {
         int at = (k * THREADS + me) * PACK;
@@ -122,23 +122,23 @@ static __global__ void __launch_bounds__(256, 4) layer_norm_kernel(layer_norm_ar
     for (int k = 0; k < KEPT; k++) {
         int at = (k * THREADS + me) * PACK;
         if (at < a.x.n)
-            finish_pack<ACTIVATES>(a, to, table, at, kept[k], mean, factor);
+            finish_pack<ACTIVATES, ALIGNED>(a, to, table, at, kept[k], mean, factor);
     }
     for (int at = (KEPT * THREADS + me) * PACK; at < a.x.n; at += THREADS * PACK) {
         float x[PACK];
-        load_pack(x, a.x, from, at);
-        finish_pack<ACTIVATES>(a, to, table, at, x, mean, factor);
+        load_pack<ALIGNED>(x, a.x, from, at);
+        finish_pack<ACTIVATES, ALIGNED>(a, to, table, at, x, mean, factor);
     }
 }
 
-template <bool ACTIVATES>
+template <bool ACTIVATES, bool ALIGNED>
 static sa2_status run(sa2_stream *s, const layer_norm_args &a, sa2_error *err)
 {
     if (a.x.n <= WARP * PACK)
-        return launch(s, "layer_norm", layer_norm_kernel<WARP, ACTIVATES>,
+        return launch(s, "layer_norm", layer_norm_kernel<WARP, ACTIVATES, ALIGNED>,
                       dim3(blocks_for(a.n_vectors, 8)), 8 * WARP, 2 * sizeof(float), err, a);
-    return launch(s, "layer_norm", layer_norm_kernel<256, ACTIVATES>, dim3((unsigned)a.n_vectors),
-                  256, 2 * 256 / WARP * sizeof(float), err, a);
+    return launch(s, "layer_norm", layer_norm_kernel<256, ACTIVATES, ALIGNED>,
+                  dim3((unsigned)a.n_vectors), 256, 2 * 256 / WARP * sizeof(float), err, a);
 }
 
 sa2_status layer_norm(sa2_stream *s, const sa2_layer_norm_args *args, sa2_error *err)
@@ -167,6 +167,12 @@ sa2_status layer_norm(sa2_stream *s, const sa2_layer_norm_args *args, sa2_error 
         a.scale = vectors_of(args->scale);
         a.shift = vectors_of(args->shift);
     }
-    return a.activation == SA2_ACT_NONE ? run<false>(s, a, err) : run<true>(s, a, err);
+    bool aligned = a.y.is_aligned && a.x.is_aligned;
+    const vectors_view *given[] = {&a.weight, &a.bias, &a.scale, &a.shift};
+    for (const vectors_view *v : given)
+        aligned = aligned && (v->data == nullptr || v->is_aligned);
+    if (a.activation == SA2_ACT_NONE)
+        return aligned ? run<false, true>(s, a, err) : run<false, false>(s, a, err);
+    return aligned ? run<true, true>(s, a, err) : run<true, false>(s, a, err);
 }
 } // namespace sa2_cuda

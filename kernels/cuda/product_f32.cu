@@ -46,7 +46,7 @@ static __device__ __forceinline__ void load_weights(uint4 (&bits)[AHEAD], const 
 }
 
 /* grid: strips of 32 weights; groups of 8 rows. The first weights come while earlier kernels end. */
-static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
+template <bool ALIGNED> static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
 {
     float(*partial)[GROUP][STRIP_ROWS] = (float(*)[GROUP][STRIP_ROWS])shared_bytes();
     int slice = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
@@ -75,12 +75,11 @@ static __global__ void __launch_bounds__(THREADS) thin_kernel_f32(product p)
 #pragma unroll
             for (int r = 0; r < GROUP; r++)
                 if (r < rows)
-                    sum[r] =
-                        dot(sum[r],
-                            p.is_aligned
-                                ? *(const float4 *)((const float *)p.x + start[r] + x_offset(p, k))
+                    sum[r] = dot(
+                        sum[r],
+                        ALIGNED ? *(const float4 *)((const float *)p.x + start[r] + x_offset(p, k))
                                 : gather(p, start[r], k),
-                            weight);
+                        weight);
         }
         quad += AHEAD;
         w += AHEAD * STRIP_ROWS;
@@ -116,6 +115,7 @@ struct stage {
 
 static constexpr int COPIES = ROWS * QUADS / THREADS; /* of a thread, of either operand */
 
+template <bool ALIGNED>
 static __device__ __forceinline__ void bring(stage *to, const product &p,
                                              const long long (&start)[COPIES], int quad0, int quads)
 {
@@ -135,7 +135,7 @@ static __device__ __forceinline__ void bring(stage *to, const product &p,
     for (int i = 0; i < COPIES; i++) {
         int at = i * THREADS + me, row = at / QUADS, quad = at % QUADS, k = (quad0 + quad) * QUAD;
         bool there = start[i] >= 0 && k < p.k;
-        if (p.is_aligned)
+        if (ALIGNED)
             copy_async_16(&to->x[row][quad],
                           (const float *)p.x + (there ? start[i] + x_offset(p, k) : 0), there);
         else
@@ -172,28 +172,39 @@ static __device__ __forceinline__ void add_slice(sums &total, sums &sum)
         }
 }
 
-static __device__ __forceinline__ void put_sums(const product &p, const sums &total, int row0)
+/* Sums of a block, row by row. */
+typedef float finished[ROWS][WEIGHTS];
+
+/* By way of shared memory, as in product_tiled.cu. */
+static __device__ __forceinline__ void put_sums(const product &p, const sums &total, finished *room,
+                                                int row0)
 {
     int tx = (int)threadIdx.x % SIDE, ty = (int)threadIdx.x / SIDE;
+    copy_async_wait<0>();
+    __syncthreads(); /* all have left the ring */
 #pragma unroll
-    for (int r = 0; r < EACH; r++) {
-        int row = row0 + r * SIDE + ty;
-        if (row >= p.rows)
+    for (int r = 0; r < EACH; r++)
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+            (*room)[r * SIDE + ty][i * SIDE + tx] = total[i][r];
+    __syncthreads();
+    bool swiglu = p.epilogue.swiglu;
+    int outputs = swiglu ? WEIGHTS / 2 : WEIGHTS, cols = swiglu ? p.n / 2 : p.n;
+#pragma unroll 1
+    for (int at = (int)threadIdx.x; at < ROWS * outputs; at += THREADS) {
+        int row = row0 + at / outputs, out = at % outputs;
+        int col = (int)blockIdx.x * outputs + out;
+        if (row >= p.rows || col >= cols)
             continue;
-        row_span span = span_of(p, row);
-#pragma unroll
-        for (int i = 0; i < EACH; i++) {
-            int col = (int)blockIdx.x * WEIGHTS + i * SIDE + tx;
-            if (!p.epilogue.swiglu && col < p.n)
-                put(p, span, row, col, total[i][r], 0.0f);
-            col = (int)blockIdx.x * WEIGHTS / 2 + i / 2 * SIDE + tx;
-            if (p.epilogue.swiglu && i % 2 == 0 && col < p.n / 2)
-                put(p, span, row, col, total[i][r], total[i + 1][r]);
-        }
+        const float *from = (*room)[at / outputs];
+        int place = swiglu ? (int)swiglu_row(out, false, STRIP_ROWS) : out;
+        put(p, span_of(p, row), row, col, from[place],
+            swiglu ? from[place + STRIP_ROWS / 2] : 0.0f);
     }
 }
 
 /* grid: 64 weights; 64 rows. */
+template <bool ALIGNED>
 static __global__ void __launch_bounds__(THREADS) tiled_kernel_f32(product p)
 {
     let_next_start();
@@ -207,10 +218,10 @@ static __global__ void __launch_bounds__(THREADS) tiled_kernel_f32(product p)
         int row = row0 + (i * THREADS + (int)threadIdx.x) / QUADS;
         start[i] = row < p.rows ? x_start(p, row) : -1;
     }
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < STAGES - 1; i++) {
         if (i < steps)
-            bring(&ring[i], p, start, i * QUADS, quads);
+            bring<ALIGNED>(&ring[i], p, start, i * QUADS, quads);
         copy_async_commit();
     }
     sums total = {}, sum = {};
@@ -220,7 +231,7 @@ static __global__ void __launch_bounds__(THREADS) tiled_kernel_f32(product p)
         __syncthreads(); /* this stage is there for all, and all have left the one before it */
         int next = step + STAGES - 1;
         if (next < steps)
-            bring(&ring[next % STAGES], p, start, next * QUADS, quads);
+            bring<ALIGNED>(&ring[next % STAGES], p, start, next * QUADS, quads);
         copy_async_commit();
         for (int quad = 0; quad < QUADS && step * QUADS + quad < quads; quad++) {
             if (step * QUADS + quad == border) {
@@ -231,17 +242,18 @@ static __global__ void __launch_bounds__(THREADS) tiled_kernel_f32(product p)
         }
     }
     add_slice(total, sum);
-    put_sums(p, total, row0);
+    put_sums(p, total, (finished *)ring, row0);
 }
 
 sa2_status run_product_f32(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
     if (p.rows <= THIN_ROWS) {
         dim3 grid(blocks_for(p.n, STRIP_ROWS), blocks_for(p.rows, GROUP));
-        return launch(s, op, thin_kernel_f32, grid, THREADS,
-                      SLICES * GROUP * STRIP_ROWS * sizeof(float), err, p);
+        return launch(s, op, p.is_aligned ? thin_kernel_f32<true> : thin_kernel_f32<false>, grid,
+                      THREADS, SLICES * GROUP * STRIP_ROWS * sizeof(float), err, p);
     }
     dim3 grid(blocks_for(p.n, WEIGHTS), blocks_for(p.rows, ROWS));
-    return launch(s, op, tiled_kernel_f32, grid, THREADS, STAGES * sizeof(stage), err, p);
+    return launch(s, op, p.is_aligned ? tiled_kernel_f32<true> : tiled_kernel_f32<false>, grid,
+                  THREADS, STAGES * sizeof(stage), err, p);
 }
 } // namespace sa2_cuda

@@ -23,7 +23,7 @@ static __device__ __forceinline__ void load_weights(uint4 (&weights)[AHEAD][2], 
 }
 
 /* grid: tiles of 16 weights; groups of 8 GROUPS rows. The first weights come while earlier kernels end. */
-template <typename X, int GROUPS>
+template <typename X, int GROUPS, bool ALIGNED>
 static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin_kernel(product p)
 {
     constexpr int ROWS = 8 * GROUPS;
@@ -51,7 +51,7 @@ static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin
             for (int j = 0; j < GROUPS; j++) {
                 columns<X> x = {};
                 if (start[j] >= 0)
-                    load_columns(x, p, start[j], (chunk + c) * CHUNK + 8 * t);
+                    load_columns<ALIGNED>(x, p, start[j], (chunk + c) * CHUNK + 8 * t);
                 multiply_chunk(sum[j], weights[c][0], weights[c][1], x);
             }
         }
@@ -84,14 +84,14 @@ static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin
 
 /* ---- launcher ---- */
 
-template <typename X>
+template <typename X, bool ALIGNED>
 static sa2_status run(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
     dim3 grid(blocks_for(p.n, TILE_ROWS));
     size_t partial = SLICES * 8 * (TILE_ROWS + 1) * sizeof(float);
     if (p.rows <= 8)
-        return launch(s, op, thin_kernel<X, 1>, grid, SLICES * WARP, partial, err, p);
-    return launch(s, op, thin_kernel<X, 2>, grid, SLICES * WARP, 2 * partial, err, p);
+        return launch(s, op, thin_kernel<X, 1, ALIGNED>, grid, SLICES * WARP, partial, err, p);
+    return launch(s, op, thin_kernel<X, 2, ALIGNED>, grid, SLICES * WARP, 2 * partial, err, p);
 }
 
 sa2_status run_product_mma(sa2_stream *s, const char *op, const product &p, sa2_error *err)
@@ -100,6 +100,9 @@ sa2_status run_product_mma(sa2_stream *s, const char *op, const product &p, sa2_
         return run_product_wgmma(s, op, p, err);
     if (p.rows > THIN_ROWS)
         return run_product_tiled(s, op, p, err);
-    return p.x_is_bf16 ? run<__nv_bfloat16>(s, op, p, err) : run<float>(s, op, p, err);
+    if (p.x_is_bf16)
+        return p.is_aligned ? run<__nv_bfloat16, true>(s, op, p, err)
+                            : run<__nv_bfloat16, false>(s, op, p, err);
+    return p.is_aligned ? run<float, true>(s, op, p, err) : run<float, false>(s, op, p, err);
 }
 } // namespace sa2_cuda

@@ -74,10 +74,11 @@ static __device__ __forceinline__ float4 gather_f32(const product &p, long long 
     return make_float4(v[0], v[1], v[2], v[3]);
 }
 
+template <bool ALIGNED>
 static __device__ __forceinline__ void load_columns(columns<__nv_bfloat16> &c, const product &p,
                                                     long long start, int k)
 {
-    if (!p.is_aligned)
+    if (!ALIGNED)
         c.part[0] = gather_bf16(p, start, k);
     else if (k < p.k)
         c.part[0] = *(const uint4 *)((const __nv_bfloat16 *)p.x + start + x_offset(p, k));
@@ -85,18 +86,20 @@ static __device__ __forceinline__ void load_columns(columns<__nv_bfloat16> &c, c
         c.part[0] = make_uint4(0, 0, 0, 0);
 }
 
+template <bool ALIGNED>
 static __device__ __forceinline__ float4 load_quad(const product &p, long long start, int k)
 {
-    if (!p.is_aligned)
+    if (!ALIGNED)
         return gather_f32(p, start, k);
     return k < p.k ? *(const float4 *)((const float *)p.x + start + x_offset(p, k))
                    : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 }
 
+template <bool ALIGNED>
 static __device__ __forceinline__ void load_columns(columns<float> &c, const product &p,
                                                     long long start, int k)
 {
-    float4 a = load_quad(p, start, k), b = load_quad(p, start, k + 4);
+    float4 a = load_quad<ALIGNED>(p, start, k), b = load_quad<ALIGNED>(p, start, k + 4);
     float x[PACK] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
     c = columns_of(x);
 }

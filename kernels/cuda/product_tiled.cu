@@ -56,7 +56,7 @@ static __device__ __forceinline__ uint4 gather(const product &p, long long start
                       __float_as_uint(v.w));
 }
 
-template <typename X>
+template <typename X, bool ALIGNED>
 static __device__ __forceinline__ void bring(stage<X> *to, const product &p, const loader<X> &l,
                                              int chunk, int chunks)
 {
@@ -76,7 +76,7 @@ static __device__ __forceinline__ void bring(stage<X> *to, const product &p, con
         int piece = at % loader<X>::PIECES, k = chunk * CHUNK + piece * loader<X>::COLUMNS;
         uint4 *place = &to->x[row][placed<X>(row, piece)];
         bool there = l.start[i] >= 0 && k < p.k;
-        if (p.is_aligned)
+        if (ALIGNED)
             copy_async_16(place, (const X *)p.x + (there ? l.start[i] + x_offset(p, k) : 0), there);
         else
             *place = there ? gather(p, l.start[i], k, X()) : make_uint4(0, 0, 0, 0);
@@ -191,7 +191,7 @@ static __device__ __forceinline__ void keep_sums(const product &p, float *partia
 }
 
 /* grid: 128 weights; 64 rows; slices, or 1 for all of them in turn. */
-template <typename X, bool IS_SPLIT>
+template <typename X, bool IS_SPLIT, bool ALIGNED>
 static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, float *partials)
 {
     let_next_start();
@@ -204,10 +204,10 @@ static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, 
     int end = IS_SPLIT ? min(chunk + each, chunks) : chunks;
     loader<X> l;
     find_rows(l, p, row0);
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < STAGES - 1; i++) {
         if (chunk + i < end)
-            bring(&ring[i], p, l, chunk + i, chunks);
+            bring<X, ALIGNED>(&ring[i], p, l, chunk + i, chunks);
         copy_async_commit();
     }
     sums total = {}, sum = {};
@@ -216,7 +216,7 @@ static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, 
         copy_async_wait<STAGES - 2>();
         __syncthreads(); /* this chunk is there for all, and all have left the stage before it */
         if (chunk + STAGES - 1 < end)
-            bring(&ring[(i + STAGES - 1) % STAGES], p, l, chunk + STAGES - 1, chunks);
+            bring<X, ALIGNED>(&ring[(i + STAGES - 1) % STAGES], p, l, chunk + STAGES - 1, chunks);
         copy_async_commit();
         if (!IS_SPLIT && chunk == border) {
             add_slice(total, sum);
@@ -256,17 +256,18 @@ static __global__ void __launch_bounds__(JOIN_THREADS) join_kernel(product p, co
 
 /* ---- launcher ---- */
 
-template <typename X>
+template <typename X, bool ALIGNED>
 static sa2_status run(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
     dim3 grid(blocks_for(p.n, WEIGHTS), blocks_for(p.rows, ROWS));
     size_t shared = loader<X>::STAGES * sizeof(stage<X>);
     float *partials = queue_of(s)->partials;
     if (grid.x * grid.y >= FEW_BLOCKS / 2 || joined_bytes(p) > PARTIAL_BYTES)
-        return launch(s, op, tiled_kernel<X, false>, grid, TILED_THREADS, shared, err, p, partials);
+        return launch(s, op, tiled_kernel<X, false, ALIGNED>, grid, TILED_THREADS, shared, err, p,
+                      partials);
     grid.z = SLICES;
-    sa2_status st =
-        launch(s, op, tiled_kernel<X, true>, grid, TILED_THREADS, shared, err, p, partials);
+    sa2_status st = launch(s, op, tiled_kernel<X, true, ALIGNED>, grid, TILED_THREADS, shared, err,
+                           p, partials);
     return st == SA2_OK ? join_slices(s, op, p, partials, err) : st;
 }
 
@@ -279,6 +280,9 @@ sa2_status join_slices(sa2_stream *s, const char *op, const product &p, const fl
 
 sa2_status run_product_tiled(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
-    return p.x_is_bf16 ? run<__nv_bfloat16>(s, op, p, err) : run<float>(s, op, p, err);
+    if (p.x_is_bf16)
+        return p.is_aligned ? run<__nv_bfloat16, true>(s, op, p, err)
+                            : run<__nv_bfloat16, false>(s, op, p, err);
+    return p.is_aligned ? run<float, true>(s, op, p, err) : run<float, false>(s, op, p, err);
 }
 } // namespace sa2_cuda

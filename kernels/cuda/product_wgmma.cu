@@ -68,6 +68,7 @@ static __device__ __forceinline__ work work_of(const product &p, const part &par
 /* ---- rows of x in the order of weights ---- */
 
 /* packed [row tiles, chunks, 4, tile_rows, 4 lanes, 2]: of each chunk the pairs of columns that registers of b want. */
+template <bool ALIGNED>
 static __global__ void __launch_bounds__(PACK_THREADS)
     pack_kernel(product p, part part, uint32_t *packed, int tile_rows)
 {
@@ -80,7 +81,7 @@ static __global__ void __launch_bounds__(PACK_THREADS)
         return;
     columns<__nv_bfloat16> x = {};
     if (row < part.rows)
-        load_columns(x, p, x_start(p, part.first + row), chunk * CHUNK + 8 * t);
+        load_columns<ALIGNED>(x, p, x_start(p, part.first + row), chunk * CHUNK + 8 * t);
     uint32_t *to = packed + ((long long)(row / tile_rows) * chunks + chunk) * CHUNK_GROUPS * group +
                    row % tile_rows * 4 + t;
     to[0 * group] = x.part[0].x;
@@ -388,8 +389,8 @@ static sa2_status multiply_part(sa2_stream *s, const char *op, const product &p,
     queue *q = queue_of(s);
     dim3 pieces(blocks_for(part.rows, N) * (N / 8),
                 blocks_for(parts_of(p.k, CHUNK), PACK_THREADS / WARP));
-    sa2_status st = launch(s, op, pack_kernel, pieces, PACK_THREADS, 0, err, p, part,
-                           (uint32_t *)q->partials, N);
+    sa2_status st = launch(s, op, p.is_aligned ? pack_kernel<true> : pack_kernel<false>, pieces,
+                           PACK_THREADS, 0, err, p, part, (uint32_t *)q->partials, N);
     if (st != SA2_OK)
         return st;
     float *partials = q->partials + packed_bytes(p, part.rows, N) / sizeof(float);

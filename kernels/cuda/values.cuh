@@ -78,65 +78,59 @@ static __device__ __forceinline__ uint32_t bf16_pair(float low, float high)
     return *(uint32_t *)&pair;
 }
 
-/* Elements [first, first + 8) of the vector that begins at `start`; 0 beyond its end. */
+/* Elements [first, first + 8) of the vector that begins at `start`; 0 beyond its end. ALIGNED: a kernel's promise that all its
+ * vectors are, which keeps what is never run out of its code. */
+template <bool ALIGNED = false>
 static __device__ __forceinline__ void load_pack(float (&x)[PACK], const vectors_view &v,
                                                  long long start, int first)
 {
-    if (v.is_bf16) {
-        const __nv_bfloat16 *p = (const __nv_bfloat16 *)v.data + start + first;
-        if (v.is_aligned) {
-            uint4 q = *(const uint4 *)p;
-            uint32_t pair[4] = {q.x, q.y, q.z, q.w};
+    const __nv_bfloat16 *half = (const __nv_bfloat16 *)v.data + start + first;
+    const float *p = (const float *)v.data + start + first;
+    if constexpr (!ALIGNED)
+        if (!v.is_aligned) {
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                x[2 * i] = low_half(pair[i]);
-                x[2 * i + 1] = high_half(pair[i]);
-            }
+            for (int i = 0; i < PACK; i++)
+                x[i] = first + i >= v.n ? 0.0f : v.is_bf16 ? __bfloat162float(half[i]) : p[i];
             return;
         }
+    if (v.is_bf16) {
+        uint4 q = *(const uint4 *)half;
+        uint32_t pair[4] = {q.x, q.y, q.z, q.w};
 #pragma unroll
-        for (int i = 0; i < PACK; i++)
-            x[i] = first + i < v.n ? __bfloat162float(p[i]) : 0.0f;
-        return;
-    }
-    const float *p = (const float *)v.data + start + first;
-    if (v.is_aligned) {
+        for (int i = 0; i < 4; i++) {
+            x[2 * i] = low_half(pair[i]);
+            x[2 * i + 1] = high_half(pair[i]);
+        }
+    } else {
         float4 a = *(const float4 *)p, b = *(const float4 *)(p + 4);
         x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
         x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
-        return;
     }
-#pragma unroll
-    for (int i = 0; i < PACK; i++)
-        x[i] = first + i < v.n ? p[i] : 0.0f;
 }
 
+template <bool ALIGNED = false>
 static __device__ __forceinline__ void store_pack(const vectors_view &v, long long start, int first,
                                                   const float (&x)[PACK])
 {
-    if (v.is_bf16) {
-        __nv_bfloat16 *p = (__nv_bfloat16 *)v.data + start + first;
-        if (v.is_aligned) {
-            *(uint4 *)p = make_uint4(bf16_pair(x[0], x[1]), bf16_pair(x[2], x[3]),
-                                     bf16_pair(x[4], x[5]), bf16_pair(x[6], x[7]));
+    __nv_bfloat16 *half = (__nv_bfloat16 *)v.data + start + first;
+    float *p = (float *)v.data + start + first;
+    if constexpr (!ALIGNED)
+        if (!v.is_aligned) {
+#pragma unroll
+            for (int i = 0; i < PACK; i++)
+                if (first + i < v.n && v.is_bf16)
+                    half[i] = __float2bfloat16_rn(x[i]);
+                else if (first + i < v.n)
+                    p[i] = x[i];
             return;
         }
-#pragma unroll
-        for (int i = 0; i < PACK; i++)
-            if (first + i < v.n)
-                p[i] = __float2bfloat16_rn(x[i]);
-        return;
-    }
-    float *p = (float *)v.data + start + first;
-    if (v.is_aligned) {
+    if (v.is_bf16) {
+        *(uint4 *)half = make_uint4(bf16_pair(x[0], x[1]), bf16_pair(x[2], x[3]),
+                                    bf16_pair(x[4], x[5]), bf16_pair(x[6], x[7]));
+    } else {
         *(float4 *)p = make_float4(x[0], x[1], x[2], x[3]);
         *(float4 *)(p + 4) = make_float4(x[4], x[5], x[6], x[7]);
-        return;
     }
-#pragma unroll
-    for (int i = 0; i < PACK; i++)
-        if (first + i < v.n)
-            p[i] = x[i];
 }
 
 /* ---- sums: every thread of the block gets the result ---- */
