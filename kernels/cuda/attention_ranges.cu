@@ -63,7 +63,7 @@ void choose_ranges(sa2_stream *s, attention_call *a, int queries, int longest, i
     int ranges = (int)blocks_for(longest, range);
     size_t tiles = (size_t)a->n_tiles * (size_t)a->kv_heads;
     size_t bytes = tiles * (size_t)ranges * (size_t)queries * ((size_t)a->d + 2) * sizeof(float);
-    bool split = ranges > 1 && tiles < FEW_BLOCKS && bytes <= PARTIAL_BYTES;
+    bool split = ranges > 1 && tiles < FEW_BLOCKS / 2 && bytes <= PARTIAL_BYTES;
     a->n_ranges = split ? ranges : 1;
     a->partial = queue_of(s)->partials;
 }

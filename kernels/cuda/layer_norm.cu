@@ -1,6 +1,6 @@
 /* layer_norm.cu - contract: sa2_layer_norm() in kernels/ops.h.
  *
- * One block per vector, or one warp where a vector has at most 256 elements (the heads of q and k). The sum of
+ * One block per vector, or one warp where a vector has at most 512 elements, which its lanes keep. The sum of
  * squares is taken about the mean, in a second sweep; up to KEPT packs of a thread stay in registers, so that a
  * vector is read once. The floor is the bytes of x and y.
  */
@@ -134,7 +134,7 @@ static __global__ void __launch_bounds__(256, 4) layer_norm_kernel(layer_norm_ar
 template <bool ACTIVATES, bool ALIGNED>
 static sa2_status run(sa2_stream *s, const layer_norm_args &a, sa2_error *err)
 {
-    if (a.x.n <= WARP * PACK)
+    if (a.x.n <= KEPT * WARP * PACK)
         return launch(s, "layer_norm", layer_norm_kernel<WARP, ACTIVATES, ALIGNED>,
                       dim3(blocks_for(a.n_vectors, 8)), 8 * WARP, 2 * sizeof(float), err, a);
     return launch(s, "layer_norm", layer_norm_kernel<256, ACTIVATES, ALIGNED>,

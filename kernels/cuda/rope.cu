@@ -15,7 +15,7 @@ namespace sa2_cuda
 {
 static constexpr int MAX_PAIRS = SA2_LIMIT_HEAD_DIM / 2;
 static constexpr int64_t FEW_ROWS = 64;
-static constexpr int MANY_HEADS = 8;
+static constexpr int MANY_HEADS = 4;
 
 static __device__ __forceinline__ float load_one(const vectors_view &x, long long at)
 {
@@ -45,12 +45,21 @@ static __global__ void __launch_bounds__(MAX_PAIRS)
         return;
     long long row = blockIdx.x * x.stride;
     float angle = (float)positions[blockIdx.x] * frequency, c = cosine(angle), s = sine(angle);
-    for (int head = first; head < min(first + each, x.per_row); head++) {
-        long long at = row + (long long)head * x.n + i;
-        float a = load_one(x, at), b = load_one(x, at + pairs);
-        store_one(x, at, a * c - b * s);
-        store_one(x, at + pairs, b * c + a * s);
-    }
+    int heads = min(each, x.per_row - first);
+    float low[MANY_HEADS], high[MANY_HEADS]; /* of several heads at one time */
+    row += (long long)first * x.n + i;
+#pragma unroll
+    for (int head = 0; head < MANY_HEADS; head++)
+        if (head < heads) {
+            low[head] = load_one(x, row + head * x.n);
+            high[head] = load_one(x, row + head * x.n + pairs);
+        }
+#pragma unroll
+    for (int head = 0; head < MANY_HEADS; head++)
+        if (head < heads) {
+            store_one(x, row + head * x.n, low[head] * c - high[head] * s);
+            store_one(x, row + head * x.n + pairs, high[head] * c + low[head] * s);
+        }
 }
 
 sa2_status rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta, sa2_error *err)
