@@ -220,7 +220,6 @@ static __device__ __forceinline__ void join_part(const room<ROWS> &m, const atte
 template <typename T, int ROWS>
 static __global__ void __launch_bounds__(THREADS, 4) attention_kernel(attention_call a)
 {
-    let_next_start();
     wait_for_earlier();
     room<ROWS> m = room_of<ROWS>(a.d);
     work w = work_of(a, ROWS);

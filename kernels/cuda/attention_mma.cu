@@ -276,7 +276,6 @@ static __device__ __forceinline__ void store_part(const lane_rows<D> &l, const a
 template <int D, int WARPS, bool PAGED>
 static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention_call a)
 {
-    let_next_start();
     wait_for_earlier();
     constexpr int STAGES = ring_of<D, WARPS>::STAGES;
     step_of_keys<D> *ring = (step_of_keys<D> *)shared_bytes();

@@ -49,7 +49,6 @@ struct store_args {
 
 static __global__ void __launch_bounds__(THREADS) store_kernel(store_args a)
 {
-    let_next_start();
     wait_for_earlier();
     unsigned pack = blockIdx.x * THREADS + threadIdx.x;
     long long vector = pack / a.packs;

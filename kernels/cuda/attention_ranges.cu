@@ -10,7 +10,6 @@ static constexpr int THREADS = 128;
 /* grid: tiles; heads of keys; elements of a tile. A thread has one and adds its ranges in order. */
 static __global__ void __launch_bounds__(THREADS) join_kernel(attention_call a, int queries)
 {
-    let_next_start();
     wait_for_earlier();
     work w = work_of(a, queries);
     int at = (int)(blockIdx.z * THREADS + threadIdx.x), row = at / a.d, e = at % a.d;

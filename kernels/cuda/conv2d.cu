@@ -14,7 +14,6 @@ static constexpr int THREADS = 256;
 static __global__ void __launch_bounds__(THREADS)
     border_kernel(float *copy, const float *x, long long frames, long long frame, long long border)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x, whole = frame + 2 * border;
     long long t = i / whole - 1, at = i % whole - border;

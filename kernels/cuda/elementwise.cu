@@ -45,7 +45,6 @@ static __device__ __forceinline__ float one_value(const elementwise &e, float a,
 
 static __global__ void __launch_bounds__(THREADS) elementwise_kernel(elementwise e)
 {
-    let_next_start();
     wait_for_earlier();
     unsigned pack = blockIdx.x * THREADS + threadIdx.x;
     long long row = pack / e.packs;

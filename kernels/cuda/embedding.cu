@@ -31,7 +31,6 @@ static __device__ __forceinline__ bool is_replaced(const selection &a, int row, 
 
 static __global__ void __launch_bounds__(THREADS) select_kernel(selection a)
 {
-    let_next_start();
     wait_for_earlier();
     int row = (int)blockIdx.x, to = row, from = row;
     if (a.y_rows != nullptr) {

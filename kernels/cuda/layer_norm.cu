@@ -78,7 +78,6 @@ static __device__ __forceinline__ float sum_of_rest(const layer_norm_args &a, lo
 template <int THREADS, bool ACTIVATES, bool ALIGNED>
 static __global__ void __launch_bounds__(256, 4) layer_norm_kernel(layer_norm_args a)
 {
-    let_next_start();
     wait_for_earlier();
     float *room = (float *)shared_bytes();
     int me = (int)threadIdx.x % THREADS;

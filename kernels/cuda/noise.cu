@@ -31,7 +31,6 @@ static __device__ __forceinline__ void make_words(uint32_t (&x)[WORDS], uint32_t
 static __global__ void __launch_bounds__(THREADS)
     normal_kernel(float *y, long long n, uint64_t seed, uint32_t track, long long first)
 {
-    let_next_start();
     wait_for_earlier();
     long long block = first / WORDS + (long long)blockIdx.x * THREADS + threadIdx.x;
     long long at = block * WORDS - first; /* of y, for number 0 of the block */

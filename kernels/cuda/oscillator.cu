@@ -24,7 +24,6 @@ struct harmonics_args {
 
 static __global__ void __launch_bounds__(THREADS) phase_kernel(harmonics_args a)
 {
-    let_next_start();
     wait_for_earlier();
     int i = (int)blockIdx.x * THREADS + (int)threadIdx.x;
     int sequence = i / a.harmonics, h = i % a.harmonics;
@@ -58,7 +57,6 @@ static __device__ __forceinline__ double phase_of(const harmonics_args &a, int s
 
 static __global__ void __launch_bounds__(THREADS) sample_kernel(harmonics_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= a.frames * a.hop)

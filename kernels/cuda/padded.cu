@@ -31,7 +31,6 @@ static __device__ __forceinline__ int padded_sequence(const pad_args &a, long lo
 
 static __global__ void __launch_bounds__(THREADS) pad_kernel(pad_args a)
 {
-    let_next_start();
     wait_for_earlier();
     unsigned pack = blockIdx.x * THREADS + threadIdx.x;
     long long row = pack / a.packs;

@@ -21,7 +21,6 @@ struct pool_args {
 
 static __global__ void __launch_bounds__(THREADS) pool_kernel(pool_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= a.count)
@@ -64,7 +63,6 @@ struct memory_args {
 
 static __global__ void __launch_bounds__(THREADS) memory_kernel(memory_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= a.count)

@@ -57,7 +57,6 @@ template <bool ALIGNED> static __global__ void __launch_bounds__(THREADS) thin_k
         (const uint4 *)p.w + ((long long)blockIdx.x * quads + quad) * STRIP_ROWS + lane;
     uint4 bits[AHEAD];
     load_weights(bits, w, end - quad);
-    let_next_start();
     wait_for_earlier();
     long long start[GROUP];
 #pragma unroll
@@ -207,7 +206,6 @@ static __device__ __forceinline__ void put_sums(const product &p, const sums &to
 template <bool ALIGNED>
 static __global__ void __launch_bounds__(THREADS) tiled_kernel_f32(product p)
 {
-    let_next_start();
     wait_for_earlier();
     stage *ring = (stage *)shared_bytes();
     int quads = parts_of(p.k, QUAD), each = parts_of(quads, SLICES), row0 = (int)blockIdx.y * ROWS;

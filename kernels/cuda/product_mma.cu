@@ -35,7 +35,6 @@ static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1 ? 4 : 3) thin
         (const uint4 *)p.w + ((long long)blockIdx.x * chunks + chunk) * 2 * WARP + lane;
     uint4 weights[AHEAD][2];
     load_weights(weights, w, end - chunk);
-    let_next_start();
     wait_for_earlier();
     long long start[GROUPS];
 #pragma unroll

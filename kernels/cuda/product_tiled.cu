@@ -194,7 +194,6 @@ static __device__ __forceinline__ void keep_sums(const product &p, float *partia
 template <typename X, bool IS_SPLIT, bool ALIGNED>
 static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, float *partials)
 {
-    let_next_start();
     wait_for_earlier();
     constexpr int STAGES = loader<X>::STAGES;
     stage<X> *ring = (stage<X> *)shared_bytes();
@@ -235,7 +234,6 @@ static __global__ void __launch_bounds__(TILED_THREADS) tiled_kernel(product p, 
 /* grid: 128 outputs; rows. Adds the slices in order, as tiled_kernel does. */
 static __global__ void __launch_bounds__(JOIN_THREADS) join_kernel(product p, const float *partials)
 {
-    let_next_start();
     wait_for_earlier();
     bool swiglu = p.epilogue.swiglu;
     int col = (int)(blockIdx.x * JOIN_THREADS + threadIdx.x), row = (int)blockIdx.y;

@@ -72,7 +72,6 @@ template <bool ALIGNED>
 static __global__ void __launch_bounds__(PACK_THREADS)
     pack_kernel(product p, part part, uint32_t *packed, int tile_rows)
 {
-    let_next_start();
     wait_for_earlier();
     int lane = (int)threadIdx.x % WARP, row = (int)blockIdx.x * 8 + lane / 4, t = lane % 4;
     int chunk = (int)blockIdx.y * (PACK_THREADS / WARP) + (int)threadIdx.x / WARP;
@@ -297,7 +296,6 @@ template <int N>
 static __global__ void __launch_bounds__(WGMMA_THREADS, 1)
     wgmma_kernel(product p, part part, const uint4 *packed, float *partials)
 {
-    let_next_start();
     if constexpr (HAS_WGMMA) { /* else can_wgmma() says so */
         constexpr int FIRST_PRODUCER = CONSUMERS * GROUP / WARP;
         room<N> *r = (room<N> *)shared_bytes();

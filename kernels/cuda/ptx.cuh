@@ -33,15 +33,6 @@ static __device__ __forceinline__ void wait_for_earlier()
 #endif
 }
 
-/* The next kernel may start once every block has come here. It waits for the end of this one as any does, so there is no
- * place that would be too early. */
-static __device__ __forceinline__ void let_next_start()
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-
 /* ---- memory ---- */
 
 static __device__ __forceinline__ uint32_t shared_address(const void *p)

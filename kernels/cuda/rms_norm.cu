@@ -38,7 +38,6 @@ template <bool ALIGNED>
 static __global__ void __launch_bounds__(THREADS)
     rms_norm_kernel(vectors_view y, vectors_view x, vectors_view weight, float eps)
 {
-    let_next_start();
     wait_for_earlier();
     float *room = (float *)shared_bytes();
     long long from = start_of(x, blockIdx.x), to = start_of(y, blockIdx.x);

@@ -36,7 +36,6 @@ static __device__ __forceinline__ void store_one(const vectors_view &x, long lon
 static __global__ void __launch_bounds__(MAX_PAIRS)
     rope_kernel(vectors_view x, const int32_t *positions, double theta, int width, int each)
 {
-    let_next_start();
     int pairs = x.n / 2, i = (int)threadIdx.x % width, slots = (int)blockDim.x / width;
     int first = ((int)blockIdx.y * slots + (int)threadIdx.x / width) * each;
     float frequency = 1.0f / (float)pow(theta, 2.0 * (double)i / (double)x.n);

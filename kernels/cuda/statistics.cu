@@ -34,7 +34,6 @@ static __device__ __forceinline__ float sum_workers(float (*room)[CHANNELS], flo
 /* grid: groups of channels; sequences. */
 static __global__ void __launch_bounds__(THREADS) context_kernel(statistics_args a)
 {
-    let_next_start();
     wait_for_earlier();
     float(*room)[CHANNELS] = (float(*)[CHANNELS])shared_bytes();
     int worker = (int)threadIdx.x / CHANNELS, i = (int)blockIdx.y;
@@ -58,7 +57,6 @@ static __global__ void __launch_bounds__(THREADS) context_kernel(statistics_args
 
 static __global__ void __launch_bounds__(THREADS) deviation_kernel(statistics_args a)
 {
-    let_next_start();
     wait_for_earlier();
     float(*room)[CHANNELS] = (float(*)[CHANNELS])shared_bytes();
     int worker = (int)threadIdx.x / CHANNELS, i = (int)blockIdx.y;

@@ -13,7 +13,6 @@ static constexpr int THREADS = 256;
 static __global__ void __launch_bounds__(THREADS)
     spectrum_kernel(vectors_view y, vectors_view z, long long count, bool magnitude, float eps)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)
@@ -37,7 +36,6 @@ sa2_status spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, f
 static __global__ void __launch_bounds__(THREADS)
     log_kernel(vectors_view y, long long count, bool decimal, float floor)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)
@@ -82,7 +80,6 @@ static __device__ __forceinline__ float unordered(int bits)
 /* A warp has a row: one atomic each. */
 static __global__ void __launch_bounds__(THREADS) largest_kernel(range_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long row = (long long)blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
     if (row * a.y.n >= a.count)
@@ -100,7 +97,6 @@ static __global__ void __launch_bounds__(THREADS) largest_kernel(range_args a)
 
 static __global__ void __launch_bounds__(THREADS) range_kernel(range_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= a.count)

@@ -21,7 +21,6 @@ struct reflect_args {
 
 static __global__ void __launch_bounds__(THREADS) reflect_kernel(reflect_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= a.count)
@@ -66,7 +65,6 @@ sa2_status reflect_pad(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows seque
 static __global__ void __launch_bounds__(THREADS)
     polar_kernel(float *y, const float *z, long long count, int bins, float most)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)
@@ -99,7 +97,6 @@ struct overlap_args {
 
 static __global__ void __launch_bounds__(THREADS) overlap_kernel(overlap_args a)
 {
-    let_next_start();
     wait_for_earlier();
     long long j = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (j >= a.samples)
@@ -153,7 +150,6 @@ static __device__ __forceinline__ double hamming(long long i, long long n)
 static __global__ void __launch_bounds__(THREADS)
     fade_kernel(float *y, const float *x, const float *z, long long n)
 {
-    let_next_start();
     wait_for_earlier();
     long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i < n)

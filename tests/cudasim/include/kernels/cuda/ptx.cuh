@@ -22,9 +22,6 @@ static inline unsigned char *shared_bytes()
 }
 
 void wait_for_earlier();
-static inline void let_next_start()
-{
-}
 
 static inline uint4 load_once(const uint4 *p)
 {
