@@ -5,11 +5,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/cpu/threads.h"
 #include "kernels/driver.h"
 
 struct sa2_backend {
     const sa2_driver *driver;
-    void *device; /* the driver's */
+    void *device;      /* the driver's */
+    sa2_threads *team; /* where the driver has none */
     char name[24];
 };
 
@@ -64,7 +66,13 @@ static sa2_status open_device(sa2_backend *b, const char *device,
     if (b->driver == NULL)
         return unknown_device(device, err);
     snprintf(b->name, sizeof b->name, "%s", device);
-    return b->driver->open(&b->device, ordinal, options, err);
+    sa2_status st = b->driver->open(&b->device, ordinal, options, err);
+    if (st != SA2_OK || b->driver->team != NULL)
+        return st;
+    st = sa2_threads_create(&b->team, b->driver->threads(b->device), err);
+    if (st != SA2_OK)
+        b->driver->close(b->device);
+    return st;
 }
 
 sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *options,
@@ -94,6 +102,7 @@ void sa2_backend_close(sa2_backend *backend)
 {
     if (backend == NULL)
         return;
+    sa2_threads_destroy(backend->team);
     backend->driver->close(backend->device);
     free(backend);
 }
@@ -123,7 +132,26 @@ int sa2_backend_ops(const sa2_backend *backend, int *all)
     return sa2_ops_count(backend->driver->ops, all);
 }
 
+void sa2_backend_each(sa2_backend *backend, int n, sa2_backend_task task, void *context)
+{
+    sa2_threads *team =
+        backend->team != NULL ? backend->team : backend->driver->team(backend->device);
+    sa2_threads_run(team, n, task, context);
+}
+
 /* ---- memory ---- */
+
+void sa2_backend_pin(sa2_backend *backend, void *memory, size_t bytes)
+{
+    if (backend->driver->pin != NULL)
+        backend->driver->pin(backend->device, memory, bytes);
+}
+
+void sa2_backend_unpin(sa2_backend *backend, void *memory)
+{
+    if (backend->driver->unpin != NULL)
+        backend->driver->unpin(backend->device, memory);
+}
 
 sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                     sa2_error *err)

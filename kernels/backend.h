@@ -32,6 +32,11 @@ int sa2_backend_threads(const sa2_backend *backend);
 bool sa2_backend_reads_host(const sa2_backend *backend);
 int sa2_backend_ops(const sa2_backend *backend, int *all); /* ops that it has, and all there are */
 
+/* Runs task(context, i, thread) for i in [0, n) on the sa2_backend_threads() threads of the host, `thread` being below that
+ * number, and returns when all are done: what the host has to do beside ops. By the thread that uses the streams. */
+typedef void (*sa2_backend_task)(void *context, int i, int thread);
+void sa2_backend_each(sa2_backend *backend, int n, sa2_backend_task task, void *context);
+
 /* An arena over memory of the device. */
 sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                     sa2_error *err);
@@ -41,6 +46,11 @@ sa2_status sa2_backend_arena_create(sa2_backend *backend, sa2_arena *arena, size
 sa2_status sa2_backend_arena_create_shared(sa2_backend *backend, sa2_arena *arena, size_t bytes,
                                            sa2_error *err);
 void sa2_backend_arena_destroy(sa2_backend *backend, sa2_arena *arena);
+
+/* Lets a device write to this memory of the host itself, so that downloads to it take half the time; what it cannot have
+ * it does without. At most 8 stretches at one time; to be let go of before the memory is. */
+void sa2_backend_pin(sa2_backend *backend, void *memory, size_t bytes);
+void sa2_backend_unpin(sa2_backend *backend, void *memory); /* what was never pinned is fine */
 
 /* A queue of ops. `scratch_bytes` is what its largest op may use for itself (sa2_*_scratch_bytes below). */
 sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratch_bytes,

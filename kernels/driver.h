@@ -23,6 +23,13 @@ typedef struct sa2_driver {
                                 sa2_error *err);
     void (*memory_destroy)(void *device, sa2_arena *arena);
 
+    /* The threads that ops run on; NULL: they run elsewhere. */
+    struct sa2_threads *(*team)(void *device);
+
+    /* As sa2_backend_pin(); NULL: downloads are copies within the host. */
+    void (*pin)(void *device, void *memory, size_t bytes);
+    void (*unpin)(void *device, void *memory);
+
     /* Sets s->device to what the ops find there. */
     sa2_status (*stream_open)(sa2_stream *s, void *device, sa2_error *err);
     void (*stream_close)(sa2_stream *s);

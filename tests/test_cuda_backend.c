@@ -1,6 +1,7 @@
 /* The CUDA backend on the simulated device: names, memory, copies, failures of the device, missing ops. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -103,7 +104,31 @@ static void a_stream_that_cannot_be_had_leaves_nothing_behind(void **state)
     sa2_backend_close(backend);
 }
 
-/* More than a slot, more than the inbox, more downloads than it has places; between them an op. */
+static void count(void *context, int i, int thread)
+{
+    atomic_int *counts = context;
+    assert_true(thread >= 0 && thread < 3);
+    atomic_fetch_add(&counts[i], 1);
+}
+
+static void each_index_is_run_once_on_any_device(void **state)
+{
+    (void)state;
+    for (int d = 0; d < 2; d++) {
+        const sa2_backend_options options = {.device = d ? "cuda-sim" : "cpu", .n_threads = 3};
+        sa2_backend *backend;
+        assert_int_equal(sa2_backend_open(&backend, &options, NULL), SA2_OK);
+        atomic_int counts[100] = {0};
+        sa2_backend_each(backend, 100, count, counts);
+        sa2_backend_each(backend, 0, count, counts);
+        for (int i = 0; i < 100; i++)
+            assert_int_equal(counts[i], 1);
+        sa2_backend_close(backend);
+    }
+}
+
+/* More than a slot, more than the inbox, more downloads than it has places, or past the inbox to memory that is pinned;
+ * between them an op. */
 static void copies_of_any_size_keep_their_order_with_ops(void **state)
 {
     (void)state;
@@ -113,19 +138,27 @@ static void copies_of_any_size_keep_their_order_with_ops(void **state)
     sa2_arena arena;
     assert_int_equal(sa2_backend_arena_create(backend, &arena, N * sizeof(float), NULL), SA2_OK);
     float *sent = malloc(N * sizeof *sent), *got = malloc(N * sizeof *got);
-    for (int i = 0; i < N; i++)
-        sent[i] = (float)i;
     sa2_tensor x = sa2_tensor_2d(arena.base, SA2_F32, PARTS, 128);
-    sa2_upload(s, sa2_tensor_1d(arena.base, SA2_F32, N), sent);
-    sa2_mix(s, x, 2.0f, x, 0.0f, x);
-    sa2_download(s, got, sa2_tensor_1d(arena.base, SA2_F32, N));
-    for (int i = 0; i < PARTS; i++)
-        sa2_download(s, sent + (ptrdiff_t)i * 128, sa2_tensor_rows(x, i, 1));
-    assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
-    for (int i = 0; i < N; i++)
-        assert_true(got[i] == (float)i * (i < PARTS * 128 ? 2.0f : 1.0f));
-    for (int i = 0; i < PARTS * 128; i++)
-        assert_true(sent[i] == 2.0f * (float)i);
+    for (int pinned = 0; pinned < 2; pinned++) {
+        if (pinned) {
+            sa2_backend_pin(backend, got, N * sizeof *got);
+            sa2_backend_pin(backend, sent, PARTS * 128 * sizeof *sent); /* a part of it */
+        }
+        for (int i = 0; i < N; i++)
+            sent[i] = (float)i;
+        sa2_upload(s, sa2_tensor_1d(arena.base, SA2_F32, N), sent);
+        sa2_mix(s, x, 2.0f, x, 0.0f, x);
+        sa2_download(s, got, sa2_tensor_1d(arena.base, SA2_F32, N));
+        for (int i = 0; i < PARTS; i++)
+            sa2_download(s, sent + (ptrdiff_t)i * 128, sa2_tensor_rows(x, i, 1));
+        assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+        for (int i = 0; i < N; i++)
+            assert_true(got[i] == (float)i * (i < PARTS * 128 ? 2.0f : 1.0f));
+        for (int i = 0; i < PARTS * 128; i++)
+            assert_true(sent[i] == 2.0f * (float)i);
+        sa2_backend_unpin(backend, sent);
+        sa2_backend_unpin(backend, got);
+    }
     free(sent);
     free(got);
     sa2_stream_destroy(s);
@@ -217,6 +250,7 @@ int main(void)
         cmocka_unit_test(what_keeps_a_device_from_opening_is_told),
         cmocka_unit_test(memory_that_is_not_there_is_told_with_its_size),
         cmocka_unit_test(a_stream_that_cannot_be_had_leaves_nothing_behind),
+        cmocka_unit_test(each_index_is_run_once_on_any_device),
         cmocka_unit_test(copies_of_any_size_keep_their_order_with_ops),
         cmocka_unit_test(weights_can_be_used_right_after_they_were_written),
         cmocka_unit_test(a_device_that_fails_is_told_and_the_ops_after_it_do_nothing),

@@ -31,6 +31,11 @@ static int threads(const void *device)
     return sa2_threads_count(((const sa2_cpu *)device)->threads);
 }
 
+static sa2_threads *team(void *device)
+{
+    return ((const sa2_cpu *)device)->threads;
+}
+
 static sa2_status memory_create(void *device, sa2_arena *arena, size_t bytes, bool shared,
                                 sa2_error *err)
 {
@@ -86,6 +91,7 @@ const sa2_driver sa2_cpu_driver = {
     .close = close_cpu,
     .variant = variant,
     .threads = threads,
+    .team = team,
     .memory_create = memory_create,
     .memory_destroy = memory_destroy,
     .stream_open = stream_open,

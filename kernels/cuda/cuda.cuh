@@ -52,7 +52,7 @@ static __device__ __forceinline__ bool in_range(fault *f, fault_kind kind, int v
 
 /* ---- the queue behind a stream ---- */
 
-static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64, N_SENT = 64;
+static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64, N_SENT = 64, MAX_PINNED = 8;
 static constexpr size_t SLOT_BYTES = 2 << 20, INBOX_BYTES = 8 << 20, PARTIAL_BYTES = 32 << 20;
 static constexpr int FEW_BLOCKS =
     264; /* twice the processors of an H200: with fewer, work is cut finer */

@@ -11,6 +11,9 @@
 typedef struct choice {
     sa2_job *job;
     int sequence;
+    const float *logits; /* NULL: of beams, which have chosen */
+    sa2_status status;
+    sa2_error err;
     sa2_logprob token;
     sa2_logprob top[SA2_SAMPLING_MAX_LOGPROBS];
     bool beams_done;
@@ -26,9 +29,9 @@ typedef struct slot {
 
 struct sa2_generator {
     sa2_generator_options options;
-    sa2_sampler_work work;
-    slot *slots;     /* [max_sequences] */
-    choice *choices; /* [max_sequences] */
+    sa2_sampler_work *works; /* [n_threads] */
+    slot *slots;             /* [max_sequences] */
+    choice *choices;         /* [max_sequences] */
     int n_choices;
     sa2_job **thought; /* [max_sequences]: to start their second pass */
     int n_thought;
@@ -36,13 +39,21 @@ struct sa2_generator {
     sa2_second_prompt second;
 };
 
+/* Threads that choose at one time. */
+static size_t threads_of(const sa2_generator_options *o)
+{
+    int threads = sa2_backend_threads(o->model->backend);
+    return (size_t)(threads < o->max_sequences ? threads : o->max_sequences);
+}
+
 size_t sa2_generator_bytes(const sa2_generator_options *o)
 {
     size_t n = (size_t)o->max_sequences;
     return sa2_arena_round(sizeof(sa2_generator)) + sa2_arena_round(n * sizeof(slot)) +
            sa2_arena_round(n * sizeof(choice)) + sa2_arena_round(n * sizeof(sa2_job *)) +
            n * sa2_arena_round(sa2_sampler_bytes(o->model->n_token_rows)) +
-           sa2_arena_round(sa2_sampler_work_bytes(o->model->n_token_rows));
+           threads_of(o) * (sa2_arena_round(sizeof(sa2_sampler_work)) +
+                            sa2_arena_round(sa2_sampler_work_bytes(o->model->n_token_rows)));
 }
 
 static sa2_status make_room(sa2_bytes *text, size_t n, sa2_error *err)
@@ -61,16 +72,20 @@ sa2_status sa2_generator_create(sa2_generator **generator, const sa2_generator_o
     slot *slots = sa2_arena_take(host, n * sizeof *slots);
     choice *choices = sa2_arena_take(host, n * sizeof *choices);
     sa2_job **thought = sa2_arena_take(host, n * sizeof *thought);
-    if (g == NULL || slots == NULL || choices == NULL || thought == NULL)
+    sa2_sampler_work *works = sa2_arena_take(host, threads_of(o) * sizeof *works);
+    if (works == NULL || g == NULL || slots == NULL || choices == NULL || thought == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "samplers: %zu bytes needed", sa2_generator_bytes(o));
-    *g = (sa2_generator){.options = *o, .slots = slots, .choices = choices, .thought = thought};
+    *g = (sa2_generator){
+        .options = *o, .works = works, .slots = slots, .choices = choices, .thought = thought};
     for (size_t i = 0; i < n; i++) {
         slots[i] =
             (slot){.memory = sa2_arena_take(host, sa2_sampler_bytes(o->model->n_token_rows))};
         if (slots[i].memory == NULL)
             return sa2_fail(err, SA2_ERR_NOMEM, "samplers: no room for the %zu-th", i);
     }
-    sa2_status st = sa2_sampler_work_init(&g->work, o->model->n_token_rows, host, err);
+    sa2_status st = SA2_OK;
+    for (size_t i = 0; st == SA2_OK && i < threads_of(o); i++)
+        st = sa2_sampler_work_init(&works[i], o->model->n_token_rows, host, err);
     if (st == SA2_OK)
         st = make_room(&g->text, 3 * o->longest_token + 16, err); /* U+FFFD for every byte */
     if (st == SA2_OK)
@@ -116,7 +131,7 @@ static sa2_sampler *sampler_of(sa2_generator *g, sa2_job *job, int index)
     return &s->sampler;
 }
 
-static sa2_status choose_token(sa2_generator *g, choice *c, const float *logits, sa2_error *err)
+static sa2_status choose_token(sa2_generator *g, choice *c, sa2_sampler_work *work, sa2_error *err)
 {
     sa2_job *job = c->job;
     sa2_sampler *sampler = sampler_of(g, job, c->sequence);
@@ -126,38 +141,44 @@ static sa2_status choose_token(sa2_generator *g, choice *c, const float *logits,
         job->sampling.allowed =
             sa2_script_next(&job->script, sequence->ids + n_prompt, sequence->n_ids - n_prompt);
     }
-    sa2_status st = sa2_sampler_next(sampler, logits, &g->work, &c->token.id, err);
+    sa2_status st = sa2_sampler_next(sampler, c->logits, work, &c->token.id, err);
     if (st != SA2_OK)
         return st;
     sa2_sampler_accept(sampler, c->token.id);
     c->token.logprob = NAN;
     if (job->sampling.n_logprobs < 0)
         return SA2_OK;
-    return sa2_logprobs(logits, g->options.model->n_token_rows, c->token.id, &c->token, c->top,
-                        job->sampling.n_logprobs, &g->work, err);
+    return sa2_logprobs(c->logits, g->options.model->n_token_rows, c->token.id, &c->token, c->top,
+                        job->sampling.n_logprobs, work, err);
 }
 
-static choice *add_choice(sa2_generator *g, sa2_job *job, int sequence)
+static choice *add_choice(sa2_generator *g, sa2_job *job, int sequence, const float *logits)
 {
     choice *c = &g->choices[g->n_choices++];
-    *c = (choice){.job = job, .sequence = sequence};
+    *c = (choice){.job = job, .sequence = sequence, .logits = logits};
     return c;
 }
 
-/* One token for a sequence; the first logits of a request are for all its answers. */
-static void choose_answers(sa2_generator *g, const sa2_step_rows *part, const float *logits)
+/* A token is wanted for a sequence; the first logits of a request are for all its answers. */
+static void add_answers(sa2_generator *g, const sa2_step_rows *part, const float *logits)
 {
     sa2_job *job = (sa2_job *)part->group;
     bool first = part->sequence->n_ids == job->group.n_prompt;
-    for (int i = 0; i < job->group.n_sequences && job->status == SA2_OK; i++) {
+    for (int i = 0; i < job->group.n_sequences; i++) {
         const sa2_sequence *sequence = &job->group.sequences[i];
         if (sequence->done || (!first && sequence != part->sequence))
             continue;
-        sa2_error err = {0};
-        sa2_status st = choose_token(g, add_choice(g, job, i), logits, &err);
-        if (st != SA2_OK)
-            sa2_job_fail(job, st, &err);
+        add_choice(g, job, i, logits);
     }
+}
+
+/* Answers do not see each other: each has its sampler, and a thread its work. */
+static void choose_one(void *context, int i, int thread)
+{
+    sa2_generator *g = context;
+    choice *c = &g->choices[i];
+    if (c->logits != NULL)
+        c->status = choose_token(g, c, &g->works[thread], &c->err);
 }
 
 /* Beams: the parts of a group lie one behind the other, and all have logits. Returns how many they are. */
@@ -167,10 +188,10 @@ static int choose_beams(sa2_generator *g, const sa2_step_plan *plan, int part, i
     int n = sa2_beam_rows(job->beams.search);
     for (int i = 0; i < n; i++)
         job->beams.logits[i] = sa2_step_logits(g->options.step, logits_row + i);
-    choice *c = add_choice(g, job, 0);
+    choice *c = add_choice(g, job, 0, NULL);
     sa2_error err = {0};
-    sa2_status st = sa2_beam_step(job->beams.search, job->beams.logits, &g->work, job->beams.next,
-                                  &c->beams_done, &err);
+    sa2_status st = sa2_beam_step(job->beams.search, job->beams.logits, &g->works[0],
+                                  job->beams.next, &c->beams_done, &err);
     if (st != SA2_OK)
         sa2_job_fail(job, st, &err);
     return n;
@@ -190,9 +211,18 @@ void sa2_generator_choose(sa2_generator *g, const sa2_step_plan *plan)
             row += n;
             i += n - 1;
         } else {
-            choose_answers(g, part, sa2_step_logits(g->options.step, row++));
+            add_answers(g, part, sa2_step_logits(g->options.step, row++));
         }
     }
+    int at_once = (int)threads_of(&g->options);
+    if (at_once < sa2_backend_threads(g->options.model->backend) || g->n_choices == 1)
+        for (int i = 0; i < g->n_choices; i++)
+            choose_one(g, i, 0);
+    else
+        sa2_backend_each(g->options.model->backend, g->n_choices, choose_one, g);
+    for (int i = 0; i < g->n_choices; i++)
+        if (g->choices[i].status != SA2_OK)
+            sa2_job_fail(g->choices[i].job, g->choices[i].status, &g->choices[i].err);
 }
 
 int sa2_generator_chosen(const sa2_generator *g)

@@ -95,6 +95,7 @@ void sa2_machine_destroy(sa2_machine *m)
     sa2_backend *backend = m->model->backend;
     sa2_comm_leave_device(m->comm);
     sa2_generator_destroy(m->generator);
+    sa2_step_destroy(m->step);
     sa2_encoder_destroy(m->encoder);
     sa2_arena_destroy(&m->host);
     sa2_backend_arena_destroy(backend, &m->work);

@@ -175,8 +175,18 @@ sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *o, const sa2
     *step = made;
     int64_t summed, joined;
     sa2_step_comm_elements(o, &summed, &joined);
+    if (made->logits != NULL)
+        sa2_backend_pin(o->model->backend, made->logits,
+                        (size_t)o->max_sequences * (size_t)o->model->config.decoder.vocab *
+                            sizeof(float));
     sa2_status st = find_widths(made, err);
     return st == SA2_OK ? sa2_comm_reserve(o->comm, summed, joined, err) : st;
+}
+
+void sa2_step_destroy(sa2_step *step)
+{
+    if (step != NULL)
+        sa2_backend_unpin(step->options.model->backend, step->logits);
 }
 
 /* ---- a step ---- */

@@ -32,6 +32,7 @@ void sa2_step_comm_elements(const sa2_step_options *options, int64_t *summed, in
 /* `pages` holds the keys and values, n_pages * sa2_step_kv_page_bytes(). Errors: SA2_ERR_NOMEM. */
 sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, const sa2_stream *s,
                            sa2_arena *pages, sa2_arena *device, sa2_arena *host, sa2_error *err);
+void sa2_step_destroy(sa2_step *step); /* NULL is fine; before the arenas */
 
 /* The plan's clips are encoded. Errors: of the device; then nothing is known of the pages that the plan writes. */
 sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,

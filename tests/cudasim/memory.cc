@@ -145,6 +145,16 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
     return allocate("cudaHostAlloc", p, bytes, true);
 }
 
+cudaError_t cudaHostRegister(void *, size_t, unsigned)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *)
+{
+    return cudaSuccess;
+}
+
 cudaError_t cudaFree(void *p)
 {
     return release(p);

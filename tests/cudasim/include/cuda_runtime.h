@@ -236,6 +236,9 @@ cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned flags = cudaMemAt
 enum { cudaHostAllocDefault = 0 };
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *p);
+enum { cudaHostRegisterDefault = 0 };
+cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned flags); /* copies reach all memory anyway */
+cudaError_t cudaHostUnregister(void *p);
 
 /* Work is done when it is submitted. */
 typedef struct cudasim_stream *cudaStream_t;
