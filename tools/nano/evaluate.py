@@ -1,7 +1,7 @@
 """What an exported model can do, through the engine: python evaluate.py SA2 MODEL [COUNT]
 
-On COUNT test recordings of known and of unheard voices each: word error of transcripts, right answers in text, and, in each output
-voice, offline and streamed, what the judge understands of the spoken answers beside what it understands of espeak-ng's own.
+On COUNT test recordings of known and of unheard voices each: word error of transcripts, right answers in text, greedy and sampled, and,
+in each output voice, offline and streamed, what the judge understands of the spoken answers beside what it understands of espeak-ng's own.
 """
 import json
 import subprocess
@@ -18,6 +18,8 @@ import training
 from sizes import CODE0, CODE_PAD, WORK
 
 VOICES = ("anna", "ben", "cora")
+GREEDY = ("--temperature", 0)
+SAMPLED = ("--temperature", 0.7, "--top-p", 0.9, "--repetition-penalty", 1.05, "--seed", 1)
 
 
 def sa2(program, command, model, *arguments):
@@ -31,10 +33,10 @@ def heard(program, model, items, files):
     return judge.error_rate([(item["question"], answer["text"].strip() or "-") for item, answer in zip(items, found)])
 
 
-def answered(program, model, items, files):
+def answered(program, model, items, files, decoding):
     right = 0
     for item, file in zip(items, files):
-        answer, = sa2(program, "chat", model, "--audio", file, "--json", "--temperature", 0)
+        answer, = sa2(program, "chat", model, "--audio", file, "--json", *decoding)
         right += answer["text"].strip() == item["answer"]
     return right / len(items)
 
@@ -42,7 +44,7 @@ def answered(program, model, items, files):
 def spoken_codes(program, model, files):
     """The speech codes of every answer, as text files of numbers."""
     for file in files:
-        answer, = sa2(program, "chat", model, "--audio", file, "--speak", "--json", "--temperature", 0)
+        answer, = sa2(program, "chat", model, "--audio", file, "--speak", "--json", *GREEDY)
         codes = [i - CODE0 for i in answer["ids"] if CODE0 <= i < CODE_PAD]
         file.with_suffix(".txt").write_text(" ".join(map(str, codes)))
 
@@ -75,7 +77,8 @@ def main(program, model, count):
             files.append(folder / f"{k}.wav")
             soundfile.write(files[-1], item["wave"].numpy(), 16000)
         training.log("evaluate", f"{split}: {len(items)} recordings, word error {heard(program, model, items, files):.3f}, "
-                     f"right answers in text {answered(program, model, items, files):.3f}")
+                     f"right answers in text {answered(program, model, items, files, GREEDY):.3f} greedy, "
+                     f"{answered(program, model, items, files, SAMPLED):.3f} sampled")
         spoken_codes(program, model, files)
         for voice, name in enumerate(VOICES):
             offline, streamed = (understood(program, model, listener, items, files, voice, how) for how in (False, True))

@@ -38,7 +38,7 @@ hearing() { # lane 2
     step speech_tokenizer train_speech_tokenizer.py 4000
     step codes train_speech_tokenizer.py codes
     step text_tokenizer text_tokenizer.py
-    step language_model train_language_model.py 2600 2200
+    step language_model train_language_model.py 2600 8000
 }
 
 echo 8 >/proc/self/autogroup 2>/dev/null || true
