@@ -83,9 +83,8 @@ sa2_status sa2_backend_open(sa2_backend **backend, const sa2_backend_options *op
     if (options == NULL)
         options = &defaults;
     const char *device = options->device != NULL ? options->device : "auto";
-    if (strcmp(device, "auto") ==
-        0) /* a GPU is asked for by name until its kernels have run on one */
-        device = "cpu";
+    if (strcmp(device, "auto") == 0)
+        device = "cpu"; /* a GPU is asked for by name */
     sa2_backend *made = calloc(1, sizeof *made);
     if (made == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "backend: no memory");

@@ -153,6 +153,7 @@ export asks
 # shellcheck disable=SC2086
 step understand 150 bash -c 'understand "$@"' understand --preset $preset $depth --seconds "$bench_seconds"
 bench speech 90 parts --preset $preset --seconds "$bench_seconds" --threads "$(nproc)" --filter s/bf16
+bench vocoder 40 parts --preset $preset --seconds "$bench_seconds" --threads "$(nproc)" --filter vocoder
 bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)"
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
