@@ -129,10 +129,13 @@ static void bias_and_activation_follow_the_sum(void **state)
 static void swiglu_takes_gate_and_up_from_one_matrix(void **state)
 {
     test_env *env = *state;
-    static const int64_t sizes[] = {1, 8, 16, 17, 40, 136};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+    static const int64_t shapes[][2] = {
+        /* rows, n */
+        {5, 1}, {5, 8}, {5, 16}, {20, 17}, {20, 40}, {20, 136}, {150, 136},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int t = 0; t < N_TYPES; t++) {
-            int64_t rows = i < 3 ? 5 : 20, k = 50, n = sizes[i];
+            int64_t rows = shapes[i][0], k = 50, n = shapes[i][1];
             sa2_tensor x = test_random(env, types[t].x, rows, k);
             sa2_tensor gate = test_random(env, types[t].w, n, k);
             sa2_tensor up = test_random(env, types[t].w, n, k);
@@ -389,6 +392,23 @@ static void many_rows_and_columns_give_the_definition(void **state)
         }
 }
 
+/* Such long rows that a device does not have room for all at once. */
+static void rows_that_are_taken_in_parts_are_all_there(void **state)
+{
+    test_env *env = *state;
+    int64_t rows = 200, k = 80000, n = 3;
+    sa2_tensor x = test_random(env, SA2_BF16, rows, k), w = test_random(env, SA2_BF16, n, k);
+    double *want = product(env, &x, &w);
+    for (int b = 0; b < env->n_streams; b++) {
+        sa2_stream *s = env->streams[b];
+        sa2_matrix m = matrix_of(env, s, SA2_BF16, &w);
+        sa2_tensor y = test_poisoned(env, SA2_F32, rows, n);
+        sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
+        assert_close(env, s, "parts", &y, want, allowed(SA2_F32, k));
+    }
+    test_reset(env);
+}
+
 static int open_env(void **state)
 {
     static test_env env;
@@ -418,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_matrix_written_in_pieces_is_the_whole),
         cmocka_unit_test(what_lies_beyond_the_columns_of_x_is_not_read),
         cmocka_unit_test(many_rows_and_columns_give_the_definition),
+        cmocka_unit_test(rows_that_are_taken_in_parts_are_all_there),
     };
     return cmocka_run_group_tests(tests, open_env, close_env);
 }

@@ -16,8 +16,8 @@ static constexpr int GROUP = 128, CONSUMERS = 2, WGMMA_THREADS = GROUP * (CONSUM
 static constexpr int WARPS =
     CONSUMERS * GROUP / WARP; /* that multiply, a tile of 16 weights each */
 static constexpr int WEIGHTS = WARPS * TILE_ROWS, STAGE_CHUNKS = 2, PACK_THREADS = 256;
-static constexpr int CHUNK_GROUPS = CHUNK / 8,
-                     /* of 8 k: two for a step of wgmma */ PIECE_ROWS = 32, PUT = 8;
+static constexpr int CHUNK_GROUPS = CHUNK / 8; /* of 8 k: two for a step of wgmma */
+static constexpr int PIECE_ROWS = 32;
 static constexpr int STAGED_COLS = TILE_ROWS + 4; /* no two lanes of a store meet in a bank */
 static constexpr size_t BLOCK_SHARED = 227 << 10;
 
@@ -212,26 +212,22 @@ static __device__ __forceinline__ void sum_slice(float (&sum)[N / 2], room<N> *r
 
 /* ---- results ---- */
 
-/* Sums of 32 rows by 16 weights of one warp: into y, or for join_slices(). */
-[[maybe_unused]] static __device__ __forceinline__ void
-put_piece(const product &p, const staged_sums &staged, int row0, int end, int tile, float *partials)
+/* Sums of 32 rows by 16 weights of one warp: into y, of which they are OUTPUTS columns, or for join_slices(). */
+template <int OUTPUTS>
+static __device__ __forceinline__ void put_piece(const product &p, const staged_sums &staged,
+                                                 int row0, int end, int tile, float *partials)
 {
-    bool swiglu = partials == nullptr && p.epilogue.swiglu;
-    int puts = swiglu ? 1 : TILE_ROWS / PUT; /* of a row */
+    constexpr int FOURS = OUTPUTS / PUT;
 #pragma unroll 1
-    for (int i = (int)threadIdx.x % WARP; i < puts * PIECE_ROWS; i += WARP) {
-        int at = swiglu ? i : i / 2, row = row0 + at, place = swiglu ? 0 : i % 2 * PUT;
-        int col = tile * puts * PUT + place;
-        const float *sums = &staged[at][place];
+    for (int i = (int)threadIdx.x % WARP; i < PIECE_ROWS * FOURS; i += WARP) {
+        int row = row0 + i / FOURS, out = i % FOURS * PUT, col = tile * OUTPUTS + out;
+        const float *sums = &staged[i / FOURS][out];
         if (row >= end)
             return;
-        if (partials == nullptr) {
-            put_eight(p, row, col, sums, swiglu ? sums + PUT : sums);
-        } else if (col < width_of(p)) {
-            float4 *to = (float4 *)(partials + row * width_of(p) + col);
-            to[0] = *(const float4 *)sums;
-            to[1] = *(const float4 *)(sums + 4);
-        }
+        if (partials == nullptr)
+            put_four(p, row, col, sums, sums + TILE_ROWS - OUTPUTS);
+        else if (col < width_of(p))
+            *(float4 *)(partials + row * width_of(p) + col) = *(const float4 *)sums;
     }
 }
 
@@ -252,7 +248,10 @@ static __device__ __forceinline__ void put_tile(const product &p, float (&total)
         for (int i = 0; i < N / 2 - PIECE; i++) /* registers have no index: they move up */
             total[i] = total[i + PIECE];
         __syncwarp();
-        put_piece(p, staged, row0 + piece * PIECE_ROWS, end, tile, partials);
+        if (partials == nullptr && p.epilogue.swiglu)
+            put_piece<TILE_ROWS / 2>(p, staged, row0 + piece * PIECE_ROWS, end, tile, nullptr);
+        else
+            put_piece<TILE_ROWS>(p, staged, row0 + piece * PIECE_ROWS, end, tile, partials);
         __syncwarp();
     }
 }

@@ -8,10 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <kernels/cuda/values.cuh>
-#ifdef __CUDACC__
 #include <kernels/cuda/ptx_hopper.cuh>
-#endif
+#include <kernels/cuda/values.cuh>
 
 using namespace sa2_cuda;
 
@@ -122,7 +120,6 @@ static __global__ void shared_kernel(board *b)
     b->out[threadIdx.x] = room[SHARED / 4 - 1 - threadIdx.x];
 }
 
-#ifdef __CUDACC__
 /* A number of bf16 for each i: either sign, any fraction, magnitudes from 2^-14 to 2^5. */
 static __device__ uint32_t number(uint32_t i)
 {
@@ -169,7 +166,6 @@ static __global__ void both_products_kernel(board *m, int steps)
         }
     }
 }
-#endif
 
 /* ---- the host's side ---- */
 
@@ -386,15 +382,15 @@ static const char *much_shared(board *b)
     return compare(b->out, want, LANES);
 }
 
-#ifdef __CUDACC__
 /* Order and rounding of a tensor core's sums are not documented: a row alone has the bits that it has in a batch if both
  * instructions do the same. */
 static const char *both_products(board *b)
 {
     static const int lengths[] = {1, 2, STEPS};
-    int major = 0;
-    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
-    if (major != 9)
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess)
+        return "no properties";
+    if (properties.major != 9)
         return NULL;
     for (int steps : lengths) {
         if (!run_threads(GROUP, STEPS * 256, both_products_kernel, b, steps))
@@ -414,7 +410,6 @@ static const char *both_products(board *b)
     }
     return NULL;
 }
-#endif
 
 static const struct {
     const char *what;
@@ -431,9 +426,7 @@ static const struct {
     {"sine of large arguments", sines},
     {"atomicCAS: one thread is first", first},
     {"96 KB of shared memory on request", much_shared},
-#ifdef __CUDACC__
     {"wgmma.m64n8k16 bf16, a in registers: the bits of mma.m16n8k16", both_products},
-#endif
 };
 
 extern "C" int sa2_probe_run(void (*tell)(const char *fact, const char *found))
