@@ -159,19 +159,37 @@ static __device__ __forceinline__ void add_four(float (&x)[PUT], const float (&y
         x[i] += y[i];
 }
 
+/* What four neighbouring columns have in all rows; unset where there is none. */
+struct four_columns {
+    float bias[PUT], up_bias[PUT], gate[PUT];
+};
+
+static __device__ __forceinline__ four_columns load_columns(const epilogue &e, int up_from,
+                                                            const float *gate, int col)
+{
+    four_columns c;
+#pragma unroll
+    for (int i = 0; i < PUT; i++) {
+        if (e.bias != nullptr)
+            c.bias[i] = e.bias[e.bias_cols == 0 ? col + i : (col + i) % e.bias_cols];
+        if (e.bias != nullptr && e.swiglu)
+            c.up_bias[i] = e.bias[up_from + col + i];
+        if (gate != nullptr)
+            c.gate[i] = gate[col + i];
+    }
+    return c;
+}
+
 /* finish() of four neighbours: the same operations in the same order, each on all of them. */
-static __device__ __forceinline__ void finish_four(const product &p, const float *gate, int col,
+static __device__ __forceinline__ void finish_four(const epilogue &e, const four_columns &c,
                                                    float (&sum)[PUT], float (&up)[PUT],
                                                    const float (&before)[PUT])
 {
-    const epilogue &e = p.epilogue;
-#pragma unroll
-    for (int i = 0; e.bias != nullptr && i < PUT; i++)
-        sum[i] += e.bias[e.bias_cols == 0 ? col + i : (col + i) % e.bias_cols];
+    if (e.bias != nullptr)
+        add_four(sum, c.bias);
     if (e.swiglu) {
-#pragma unroll
-        for (int i = 0; e.bias != nullptr && i < PUT; i++)
-            up[i] += e.bias[p.n / 2 + col + i];
+        if (e.bias != nullptr)
+            add_four(up, c.up_bias);
         activate_each<SA2_ACT_SILU>(sum, 0.0f);
 #pragma unroll
         for (int i = 0; i < PUT; i++)
@@ -180,41 +198,30 @@ static __device__ __forceinline__ void finish_four(const product &p, const float
     if (e.residual)
         add_four(sum, before);
     activate_four(sum, e.activation, e.slope);
+    if (e.gate != nullptr) {
 #pragma unroll
-    for (int i = 0; gate != nullptr && i < PUT; i++)
-        sum[i] = __fmul_rn(sum[i], gate[col + i]);
+        for (int i = 0; i < PUT; i++)
+            sum[i] = __fmul_rn(sum[i], c.gate[i]);
+    }
     if (e.accumulate)
         add_four(sum, before);
 }
 
-/* Four neighbours of a row of y from column col on, as put() would write one by one; sums lie in shared memory at
- * multiples of 16 bytes. */
-static __device__ __forceinline__ void put_four(const product &p, int row, int col,
-                                                const float *sums, const float *ups)
+/* Sums at multiples of 16 bytes of shared memory become elements [at, at + 4) of y, at a multiple of 16 or 8 bytes. */
+static __device__ __forceinline__ void put_four(const product &p, const four_columns &c,
+                                                long long at, const float *sums, const float *ups)
 {
-    row_span span = span_of(p, row);
-    int cols = outputs_of(p);
-    long long at = span.y + (row - span.first) * p.y_step + col;
-    bool is_whole = col + PUT <= cols && at >= span.y_first && at + PUT <= span.y_last &&
-                    at % PUT == 0 && (uintptr_t)p.y % 16 == 0;
-    if (!is_whole) {
-#pragma unroll 1
-        for (int i = 0; i < PUT && col + i < cols; i++)
-            put(p, span, row, col + i, sums[i], ups[i]);
-        return;
-    }
-    const float *gate;
-    if (!find_gate(p.epilogue, row, &gate))
-        return;
-    float4 a = *(const float4 *)sums, b = *(const float4 *)ups, c = {};
+    float4 a = *(const float4 *)sums, b = {}, d = {};
+    if (p.epilogue.swiglu)
+        b = *(const float4 *)ups;
     if (adds_y(p.epilogue))
-        c = *(const float4 *)((const float *)p.y + at);
+        d = *(const float4 *)((const float *)p.y + at);
     float sum[PUT] = {a.x, a.y, a.z, a.w}, up[PUT] = {b.x, b.y, b.z, b.w};
-    const float before[PUT] = {c.x, c.y, c.z, c.w};
-    finish_four(p, gate, col, sum, up, before);
+    const float before[PUT] = {d.x, d.y, d.z, d.w};
+    finish_four(p.epilogue, c, sum, up, before);
     if (p.y_is_bf16)
         *(uint2 *)((__nv_bfloat16 *)p.y + at) =
-            uint2{bf16_pair(sum[0], sum[1]), bf16_pair(sum[2], sum[3])};
+            make_uint2(bf16_pair(sum[0], sum[1]), bf16_pair(sum[2], sum[3]));
     else
         *(float4 *)((float *)p.y + at) = make_float4(sum[0], sum[1], sum[2], sum[3]);
 }
