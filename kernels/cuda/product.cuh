@@ -143,7 +143,7 @@ static __device__ __forceinline__ bool adds_y(const epilogue &e)
 }
 
 /* What becomes of a sum in column col. `up` is the other sum of swiglu, `before` what stood in y. Products are not to
- * melt into sums here or there: finish_four() gives the same bits. */
+ * melt into sums here or there: finish_eight() gives the same bits. */
 static __device__ __forceinline__ float finish(const product &p, const float *gate, int col,
                                                float sum, float up, float before)
 {

@@ -124,17 +124,16 @@ static __host__ __device__ __forceinline__ int outputs_of(const product &p)
     return p.epilogue.swiglu ? p.n / 2 : p.n;
 }
 
-static constexpr int PUT = 4;
-
 template <int KIND>
-static __device__ __forceinline__ void activate_each(float (&x)[PUT], float slope)
+static __device__ __forceinline__ void activate_each(float (&x)[PACK], float slope)
 {
 #pragma unroll
-    for (int i = 0; i < PUT; i++)
+    for (int i = 0; i < PACK; i++)
         x[i] = activate_one(x[i], KIND, slope);
 }
 
-static __device__ __forceinline__ void activate_four(float (&x)[PUT], int kind, float slope)
+/* activate_one() eight times. The kind is asked for once: code that is jumped over must be fetched all the same. */
+static __device__ __forceinline__ void activate_eight(float (&x)[PACK], int kind, float slope)
 {
     switch (kind) {
     case SA2_ACT_RELU:
@@ -147,83 +146,77 @@ static __device__ __forceinline__ void activate_four(float (&x)[PUT], int kind, 
         return;
     default:
 #pragma unroll
-        for (int i = 0; i < PUT; i++)
+        for (int i = 0; i < PACK; i++)
             x[i] = activate_one(x[i], kind, slope);
     }
 }
 
-static __device__ __forceinline__ void add_four(float (&x)[PUT], const float (&y)[PUT])
+static __device__ __forceinline__ void add_eight(float (&x)[PACK], const float (&y)[PACK])
 {
 #pragma unroll
-    for (int i = 0; i < PUT; i++)
+    for (int i = 0; i < PACK; i++)
         x[i] += y[i];
 }
 
-/* What four neighbouring columns have in all rows; unset where there is none. */
-struct four_columns {
-    float bias[PUT], up_bias[PUT], gate[PUT];
-};
-
-static __device__ __forceinline__ four_columns load_columns(const epilogue &e, int up_from,
-                                                            const float *gate, int col)
+/* finish() of eight neighbours: the same operations in the same order, each on all of them. */
+static __device__ __forceinline__ void finish_eight(const product &p, const float *gate, int col,
+                                                    float (&sum)[PACK], float (&up)[PACK],
+                                                    const float (&before)[PACK])
 {
-    four_columns c;
+    const epilogue &e = p.epilogue;
 #pragma unroll
-    for (int i = 0; i < PUT; i++) {
-        if (e.bias != nullptr)
-            c.bias[i] = e.bias[e.bias_cols == 0 ? col + i : (col + i) % e.bias_cols];
-        if (e.bias != nullptr && e.swiglu)
-            c.up_bias[i] = e.bias[up_from + col + i];
-        if (gate != nullptr)
-            c.gate[i] = gate[col + i];
-    }
-    return c;
-}
-
-/* finish() of four neighbours: the same operations in the same order, each on all of them. */
-static __device__ __forceinline__ void finish_four(const epilogue &e, const four_columns &c,
-                                                   float (&sum)[PUT], float (&up)[PUT],
-                                                   const float (&before)[PUT])
-{
-    if (e.bias != nullptr)
-        add_four(sum, c.bias);
+    for (int i = 0; e.bias != nullptr && i < PACK; i++)
+        sum[i] += e.bias[e.bias_cols == 0 ? col + i : (col + i) % e.bias_cols];
     if (e.swiglu) {
-        if (e.bias != nullptr)
-            add_four(up, c.up_bias);
+#pragma unroll
+        for (int i = 0; e.bias != nullptr && i < PACK; i++)
+            up[i] += e.bias[p.n / 2 + col + i];
         activate_each<SA2_ACT_SILU>(sum, 0.0f);
 #pragma unroll
-        for (int i = 0; i < PUT; i++)
+        for (int i = 0; i < PACK; i++)
             sum[i] = __fmul_rn(sum[i], up[i]);
     }
     if (e.residual)
-        add_four(sum, before);
-    activate_four(sum, e.activation, e.slope);
-    if (e.gate != nullptr) {
+        add_eight(sum, before);
+    activate_eight(sum, e.activation, e.slope);
 #pragma unroll
-        for (int i = 0; i < PUT; i++)
-            sum[i] = __fmul_rn(sum[i], c.gate[i]);
-    }
+    for (int i = 0; gate != nullptr && i < PACK; i++)
+        sum[i] = __fmul_rn(sum[i], gate[col + i]);
     if (e.accumulate)
-        add_four(sum, before);
+        add_eight(sum, before);
 }
 
-/* Sums at multiples of 16 bytes of shared memory become elements [at, at + 4) of y, at a multiple of 16 or 8 bytes. */
-static __device__ __forceinline__ void put_four(const product &p, const four_columns &c,
-                                                long long at, const float *sums, const float *ups)
+/* Eight neighbours of a row of y from column col on, as put() would write one by one; sums lie in shared memory at
+ * multiples of 16 bytes. */
+static __device__ __forceinline__ void put_eight(const product &p, int row, int col,
+                                                 const float *sums, const float *ups)
 {
-    float4 a = *(const float4 *)sums, b = {}, d = {};
-    if (p.epilogue.swiglu)
-        b = *(const float4 *)ups;
+    row_span span = span_of(p, row);
+    int cols = outputs_of(p);
+    long long at = span.y + (row - span.first) * p.y_step + col;
+    bool is_whole = col + PACK <= cols && at >= span.y_first && at + PACK <= span.y_last &&
+                    at % PACK == 0 && (uintptr_t)p.y % 16 == 0;
+    if (!is_whole) {
+#pragma unroll 1
+        for (int i = 0; i < PACK && col + i < cols; i++)
+            put(p, span, row, col + i, sums[i], ups[i]);
+        return;
+    }
+    const float *gate;
+    if (!find_gate(p.epilogue, row, &gate))
+        return;
+    vectors_view y = {p.y, 0, PACK, 1, p.y_is_bf16, true},
+                 room = {nullptr, 0, PACK, 1, false, true};
+    float before[PACK] = {}, sum[PACK], up[PACK] = {};
     if (adds_y(p.epilogue))
-        d = *(const float4 *)((const float *)p.y + at);
-    float sum[PUT] = {a.x, a.y, a.z, a.w}, up[PUT] = {b.x, b.y, b.z, b.w};
-    const float before[PUT] = {d.x, d.y, d.z, d.w};
-    finish_four(p.epilogue, c, sum, up, before);
-    if (p.y_is_bf16)
-        *(uint2 *)((__nv_bfloat16 *)p.y + at) =
-            make_uint2(bf16_pair(sum[0], sum[1]), bf16_pair(sum[2], sum[3]));
-    else
-        *(float4 *)((float *)p.y + at) = make_float4(sum[0], sum[1], sum[2], sum[3]);
+        load_pack(before, y, at, 0);
+    room.data = (void *)sums;
+    load_pack(sum, room, 0, 0);
+    room.data = (void *)ups;
+    if (p.epilogue.swiglu)
+        load_pack(up, room, 0, 0);
+    finish_eight(p, gate, col, sum, up, before);
+    store_pack(y, at, 0, sum);
 }
 
 /* Weights in whole tiles: a row of partial sums has so many. */

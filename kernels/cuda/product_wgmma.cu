@@ -16,8 +16,8 @@ static constexpr int GROUP = 128, CONSUMERS = 2, WGMMA_THREADS = GROUP * (CONSUM
 static constexpr int WARPS =
     CONSUMERS * GROUP / WARP; /* that multiply, a tile of 16 weights each */
 static constexpr int WEIGHTS = WARPS * TILE_ROWS, STAGE_CHUNKS = 2, PACK_THREADS = 256;
-static constexpr int CHUNK_GROUPS = CHUNK / 8; /* of 8 k: two for a step of wgmma */
-static constexpr int PIECE_ROWS = 32;
+static constexpr int CHUNK_GROUPS = CHUNK / 8,
+                     /* of 8 k: two for a step of wgmma */ PIECE_ROWS = 32, PUT = 8;
 static constexpr int STAGED_COLS = TILE_ROWS + 4; /* no two lanes of a store meet in a bank */
 static constexpr size_t BLOCK_SHARED = 227 << 10;
 
@@ -41,7 +41,6 @@ template <int N> struct room {
 struct part {
     int first, rows;
     bool is_split; /* each slice for itself: partials for join_slices() */
-    bool is_plain; /* rows of y lie in one span, with one gate, at multiples of four elements */
 };
 
 /* What a block does next: a tile, and of its slices [slice, slice_end). */
@@ -105,57 +104,34 @@ template <int N> static __device__ __forceinline__ void advance(position &at)
     }
 }
 
-/* `n` chunks of all tiles from `w` on, `step` pieces of 16 bytes apart; behind the last of them that again. */
-template <int N>
-static __device__ __forceinline__ void bring_weights(stage<N> *to, uint64_t *full, const uint4 *w,
-                                                     long long step, int tiles, int n)
-{
-    constexpr int BYTES = 2 * WARP * 16;
-    mbarrier_arrive_expect(full, n * WARPS * BYTES);
-#pragma unroll
-    for (int i = 0; i < WARPS; i++) {
-        copy_bulk(to->w[i], w, n * BYTES, full);
-        if (i + 1 < tiles)
-            w += step;
-    }
-}
-
-template <int N>
-static __device__ __forceinline__ void bring_rows(stage<N> *to, uint64_t *full, const uint4 *x,
-                                                  int n)
-{
-    constexpr int BYTES = CHUNK_GROUPS * N * 16;
-    mbarrier_arrive_expect(full, n * BYTES);
-    copy_bulk(to->x, x, n * BYTES, full);
-}
-
-/* One lane of a warp brings the weights and, when `packed`, one of another the rows. A lane for each copy would be a loop
- * over lanes: it took longer than a stage is multiplied. */
+/* One warp brings the weights, a lane for each tile, and when `packed` another the rows, by one lane. */
 template <int N>
 static __device__ __forceinline__ void produce(room<N> *r, const product &p, const part &part,
                                                const uint4 *packed)
 {
-    int chunks = parts_of(p.k, CHUNK), each = parts_of(chunks, SLICES);
+    int lane = (int)threadIdx.x % WARP, chunks = parts_of(p.k, CHUNK);
+    int each = parts_of(chunks, SLICES), copies = packed == nullptr ? WARPS : 1;
     int pieces = packed == nullptr ? 2 * WARP : CHUNK_GROUPS * N; /* of 16 bytes, a chunk */
-    long long step = (long long)chunks * pieces;                  /* from tile to tile */
+    uint4 *to = packed == nullptr ? r->ring[0].w[lane % WARPS][0][0] : r->ring[0].x[0][0];
     position at = {0, 1};
     for (int i = (int)blockIdx.x; i < works_of(p, part, N); i += (int)gridDim.x) {
         work job = work_of<N>(p, part, i);
-        int tile = job.weights0 / TILE_ROWS, tiles = parts_of(p.n, TILE_ROWS) - tile;
-        int chunk = job.slice * each, border = chunk + each,
-            end = min(job.slice_end * each, chunks);
-        const uint4 *from =
-            packed == nullptr ? (const uint4 *)p.w + tile * step : packed + job.row_tile * step;
-        from += (long long)chunk * pieces;
-        while (chunk < end) {
+        int tile = min(job.weights0 / TILE_ROWS + lane, parts_of(p.n, TILE_ROWS) - 1);
+        int end = min(job.slice_end * each, chunks);
+        const uint4 *from = packed == nullptr
+                                ? (const uint4 *)p.w + (long long)tile * chunks * pieces
+                                : packed + (long long)job.row_tile * chunks * pieces;
+        int border = job.slice * each + each;
+        for (int chunk = job.slice * each; chunk < end;) {
             int n = min(STAGE_CHUNKS, min(border, end) - chunk);
             mbarrier_wait(&r->empty[at.stage], at.parity);
-            if (packed == nullptr)
-                bring_weights(&r->ring[at.stage], &r->full[at.stage], from, step, tiles, n);
-            else
-                bring_rows(&r->ring[at.stage], &r->full[at.stage], from, n);
+            if (lane == 0)
+                mbarrier_arrive_expect(&r->full[at.stage], n * copies * pieces * 16);
+            __syncwarp();
+            if (lane < copies)
+                copy_bulk(to + at.stage * (int)(sizeof(stage<N>) / 16),
+                          from + (long long)chunk * pieces, n * pieces * 16, &r->full[at.stage]);
             advance<N>(at);
-            from += n * pieces;
             chunk += n;
             if (chunk == border)
                 border += each;
@@ -236,61 +212,36 @@ static __device__ __forceinline__ void sum_slice(float (&sum)[N / 2], room<N> *r
 
 /* ---- results ---- */
 
-/* Sums of 32 rows by 16 weights of one warp into y, of which they are OUTPUTS columns: four at a time where these are neighbours. */
-template <int OUTPUTS>
-static __device__ __forceinline__ void put_piece(const product &p, const staged_sums &staged,
-                                                 int row0, int end, int tile, bool is_plain)
+/* Sums of 32 rows by 16 weights of one warp: into y, or for join_slices(). */
+[[maybe_unused]] static __device__ __forceinline__ void
+put_piece(const product &p, const staged_sums &staged, int row0, int end, int tile, float *partials)
 {
-    constexpr int FOURS = OUTPUTS / PUT, UP = TILE_ROWS - OUTPUTS;
-    int lane = (int)threadIdx.x % WARP, rows = min(end - row0, PIECE_ROWS);
-    if (!is_plain || tile * OUTPUTS + OUTPUTS > outputs_of(p)) {
+    bool swiglu = partials == nullptr && p.epilogue.swiglu;
+    int puts = swiglu ? 1 : TILE_ROWS / PUT; /* of a row */
 #pragma unroll 1
-        for (int i = lane; i < rows * OUTPUTS; i += WARP) {
-            int row = row0 + i / OUTPUTS, out = i % OUTPUTS, col = tile * OUTPUTS + out;
-            const float *sum = &staged[i / OUTPUTS][out];
-            if (col < outputs_of(p))
-                put(p, span_of(p, row), row, col, sum[0], sum[UP]);
+    for (int i = (int)threadIdx.x % WARP; i < puts * PIECE_ROWS; i += WARP) {
+        int at = swiglu ? i : i / 2, row = row0 + at, place = swiglu ? 0 : i % 2 * PUT;
+        int col = tile * puts * PUT + place;
+        const float *sums = &staged[at][place];
+        if (row >= end)
+            return;
+        if (partials == nullptr) {
+            put_eight(p, row, col, sums, swiglu ? sums + PUT : sums);
+        } else if (col < width_of(p)) {
+            float4 *to = (float4 *)(partials + row * width_of(p) + col);
+            to[0] = *(const float4 *)sums;
+            to[1] = *(const float4 *)(sums + 4);
         }
-        return;
     }
-    int r = lane / FOURS, out = lane % FOURS * PUT, col = tile * OUTPUTS + out;
-    const float *gate;
-    if (!find_gate(p.epilogue, row0, &gate))
-        return;
-    four_columns c = load_columns(p.epilogue, p.n / 2, gate, col);
-    long long at = p.one.y + (row0 + r - p.one.first) * p.y_step + col;
-#pragma unroll 1
-    for (; r < rows; r += WARP / FOURS) {
-        put_four(p, c, at, &staged[r][out], &staged[r][out + UP]);
-        at += WARP / FOURS * p.y_step;
-    }
-}
-
-/* The same for join_slices(): partials [SLICES, rows, width]. */
-[[maybe_unused]] static __device__ __forceinline__ void keep_piece(const product &p,
-                                                                   const staged_sums &staged,
-                                                                   int row0, int end, int tile,
-                                                                   int slice, float *partials)
-{
-    constexpr int FOURS = TILE_ROWS / PUT;
-    int lane = (int)threadIdx.x % WARP, r = lane / FOURS, out = lane % FOURS * PUT;
-    long long width = width_of(p), row = (long long)slice * p.rows + row0;
-    if (tile * TILE_ROWS >= width)
-        return;
-    for (; r < PIECE_ROWS && row0 + r < end; r += WARP / FOURS)
-        *(float4 *)(partials + (row + r) * width + tile * TILE_ROWS + out) =
-            *(const float4 *)&staged[r][out];
 }
 
 /* Through shared memory, 32 rows at a time, so that neighbours in y are written together. */
 template <int N>
 static __device__ __forceinline__ void put_tile(const product &p, float (&total)[N / 2],
-                                                staged_sums &staged, const part &part,
-                                                const work &job, float *partials)
+                                                staged_sums &staged, int row0, int end, int tile,
+                                                float *partials)
 {
     constexpr int PIECE = PIECE_ROWS / 2;
-    int tile = job.weights0 / TILE_ROWS + (int)threadIdx.x / WARP, end = part.first + part.rows;
-    int row = part.first + job.row_tile * N;
     int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
 #pragma unroll 1
     for (int piece = 0; piece < N / PIECE_ROWS; piece++) {
@@ -301,14 +252,8 @@ static __device__ __forceinline__ void put_tile(const product &p, float (&total)
         for (int i = 0; i < N / 2 - PIECE; i++) /* registers have no index: they move up */
             total[i] = total[i + PIECE];
         __syncwarp();
-        if (part.is_split)
-            keep_piece(p, staged, row, end, tile, job.slice, partials);
-        else if (p.epilogue.swiglu)
-            put_piece<TILE_ROWS / 2>(p, staged, row, end, tile, part.is_plain);
-        else
-            put_piece<TILE_ROWS>(p, staged, row, end, tile, part.is_plain);
+        put_piece(p, staged, row0 + piece * PIECE_ROWS, end, tile, partials);
         __syncwarp();
-        row += PIECE_ROWS;
     }
 }
 
@@ -333,12 +278,16 @@ template <int N>
 static __device__ __forceinline__ void consume(room<N> *r, const product &p, const part &part,
                                                float *partials)
 {
+    int warp = (int)threadIdx.x / WARP;
     position at = {0, 0};
     for (int i = (int)blockIdx.x; i < works_of(p, part, N); i += (int)gridDim.x) {
         float total[N / 2] = {};
         sum_work<N>(total, r, at, p, work_of<N>(p, part, i));
-        put_tile<N>(p, total, r->staged[threadIdx.x / WARP], part, work_of<N>(p, part, i),
-                    partials);
+        work job = work_of<N>(p, part, i);
+        float *to =
+            part.is_split ? partials + job.slice * (long long)p.rows * width_of(p) : nullptr;
+        put_tile<N>(p, total, r->staged[warp], part.first + job.row_tile * N,
+                    part.first + part.rows, job.weights0 / TILE_ROWS + warp, to);
     }
 }
 
@@ -361,7 +310,7 @@ static __global__ void __launch_bounds__(WGMMA_THREADS, 1)
             keep_registers<40>();
             if (warp != FIRST_PRODUCER)
                 wait_for_earlier();
-            if (warp < FIRST_PRODUCER + 2 && elect_lane())
+            if (warp < FIRST_PRODUCER + 2)
                 produce(r, p, part, warp == FIRST_PRODUCER ? nullptr : packed);
             wait_for_earlier();
         } else {
@@ -394,9 +343,9 @@ struct plan {
  * processor and the memory bring a cycle is about that of an H100; what a tile and a joining cost was guessed. */
 static plan plan_of(const product &p, int processors, int tile_rows, bool is_split)
 {
-    constexpr double TILE = 4000.0, JOINING = 6000.0, JOINED_BYTES = 1500.0;
-    constexpr double BLOCK_BYTES = 44.0, MEMORY_BYTES = 1700.0; /* a cycle */
-    int works = works_of(p, {0, p.rows, is_split, false}, tile_rows);
+    constexpr double TILE = 6000.0, JOINING = 6000.0, JOINED_BYTES = 1500.0;
+    constexpr double BLOCK_BYTES = 40.0, MEMORY_BYTES = 1700.0; /* a cycle */
+    int works = works_of(p, {0, p.rows, is_split}, tile_rows);
     double steps = 2.0 * parts_of(p.k, CHUNK) / (is_split ? SLICES : 1);
     double copying = 32.0 * (WEIGHTS + tile_rows) / BLOCK_BYTES;
     double computing = copying > tile_rows ? copying : tile_rows;
@@ -450,16 +399,6 @@ static sa2_status multiply_part(sa2_stream *s, const char *op, const product &p,
     return st == SA2_OK && part.is_split ? join_slices(s, op, p, partials, err) : st;
 }
 
-/* For all rows: can put_four() write them? */
-static bool is_plain(const product &p)
-{
-    const row_span &y = p.one;
-    long long first = y.y - y.first * p.y_step, last = first + (p.rows - 1) * p.y_step;
-    return p.n_spans == 1 && p.epilogue.gate_rows == nullptr && first >= y.y_first &&
-           last + outputs_of(p) <= y.y_last && first % PUT == 0 && p.y_step % PUT == 0 &&
-           (uintptr_t)p.y % 16 == 0;
-}
-
 /* As many rows at a time as there is room for. */
 template <int N>
 static sa2_status multiply_rows(sa2_stream *s, const char *op, const product &p, bool is_split,
@@ -470,7 +409,7 @@ static sa2_status multiply_rows(sa2_stream *s, const char *op, const product &p,
     sa2_status st = SA2_OK;
     for (int first = 0; first < p.rows && st == SA2_OK; first += each * N) {
         int rows = p.rows - first < each * N ? p.rows - first : each * N;
-        st = multiply_part<N>(s, op, p, {first, rows, is_split, is_plain(p)}, err);
+        st = multiply_part<N>(s, op, p, {first, rows, is_split}, err);
     }
     return st;
 }

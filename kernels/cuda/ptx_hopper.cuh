@@ -62,18 +62,6 @@ static __device__ __forceinline__ void mbarrier_wait(uint64_t *barrier, uint32_t
                  : "memory");
 }
 
-/* True for one lane of a warp that is whole. The compiler knows that it is one: for lanes chosen otherwise, instructions that
- * take uniform registers stand in a loop. */
-static __device__ __forceinline__ bool elect_lane()
-{
-    uint32_t is_chosen;
-    asm volatile("{.reg .pred p;\n"
-                 "elect.sync _|p, 0xffffffff;\n"
-                 "selp.u32 %0, 1, 0, p;}"
-                 : "=r"(is_chosen));
-    return is_chosen != 0;
-}
-
 /* `bytes` neighbouring bytes from global to shared memory, all multiples of 16; they arrive at the barrier. */
 static __device__ __forceinline__ void copy_bulk(void *to, const void *from, int bytes,
                                                  uint64_t *barrier)

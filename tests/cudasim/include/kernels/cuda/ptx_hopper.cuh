@@ -30,11 +30,6 @@ void mbarrier_arrive_expect(uint64_t *barrier, int bytes, cudasim::at where = {}
 void mbarrier_wait(uint64_t *barrier, uint32_t parity, cudasim::at where = {});
 void copy_bulk(void *to, const void *from, int bytes, uint64_t *barrier, cudasim::at where = {});
 
-static inline bool elect_lane()
-{
-    return threadIdx.x % 32 == 0;
-}
-
 template <int REGISTERS> static inline void keep_registers()
 {
 }
