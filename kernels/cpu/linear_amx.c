@@ -18,8 +18,9 @@ enum {
     PAIR_ROWS = 2 * SA2_BLOCK,
     FEW_ROWS = 96,      /* from 128 on the other way is faster */
     STREAM_STEPS = 512, /* times row pairs: 1 MB of x */
-    PIECE_STEPS = 10,   /* of 32 columns: 20 KB of two panels, 160 KB of a group */
+    PIECE_STEPS = 14,   /* of 32 columns: 28 KB of two panels, 224 KB of a group */
     GROUP_BLOCKS = 16,
+    GROUP_ROWS = 512, /* sums of a group for so many are half of SA2_THREAD_SPACE */
     SUMS_STEP = (GROUP_BLOCKS + 1) * SA2_BLOCK, /* floats from a row of sums to the next; a
                                                    power of two would crowd a few cache sets */
     STEP_LINES = 2 * TILE_BYTES / 64, /* cache lines that a step reads of two panels or blocks */
@@ -228,8 +229,8 @@ static void run_group(group *g)
 }
 
 /* Groups are as even as they go: a thin one reads x for few blocks. */
-static void run_tiles(const sa2_product *p, const sa2_product_part *part, const void *panels,
-                      int64_t first_row, void *space)
+static void run_groups(const sa2_product *p, const sa2_product_part *part, const void *panels,
+                       int64_t first_row, void *space)
 {
     int64_t values = SA2_BLOCK * sa2_matrix_padded(SA2_BF16, p->w->cols);
     int64_t groups = (part->n_blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS, pairs = part->n_blocks / 2;
@@ -247,6 +248,18 @@ static void run_tiles(const sa2_product *p, const sa2_product_part *part, const 
         g.blocks = (const uint16_t *)p->w->data + g.block * values;
         g.next_blocks = i + 1 < groups ? g.blocks + g.n_blocks * values : g.blocks;
         run_group(&g);
+    }
+}
+
+static void run_tiles(const sa2_product *p, const sa2_product_part *part, const void *panels,
+                      int64_t first_row, void *space)
+{
+    for (int64_t row = 0; row < part->n_rows; row += GROUP_ROWS) {
+        int64_t left = part->n_rows - row;
+        sa2_product_part rows = *part;
+        rows.row += row;
+        rows.n_rows = left < GROUP_ROWS ? left : GROUP_ROWS;
+        run_groups(p, &rows, panels, first_row, space);
     }
     _tile_release();
 }

@@ -30,22 +30,25 @@ static inline void tile_row(const sa2_product *p, const uint16_t *x, int64_t col
     memset(out + n, 0, (size_t)(SA2_TILE_COLS - n) * sizeof *out);
 }
 
+/* Tile after tile, so that the panel is written from front to back. */
 static inline void pack_tiles(const sa2_product *p, int64_t row, int n, void *panel)
 {
-    int64_t cols = p->w->cols;
+    int64_t cols = p->w->cols, col = 0;
+    uint16_t *out = panel;
+    const uint16_t *x[SA2_BLOCK];
     int at = sa2_span_find(p, row);
     for (int i = 0; i < n; i++) {
         const sa2_row_span *span = sa2_span_of(p, row + i, &at);
-        const uint16_t *x = (const uint16_t *)p->x + span->x + (row + i - span->first) * p->x_step;
-        uint16_t *out = (uint16_t *)panel + i * SA2_TILE_COLS;
-        int64_t col = 0;
-        if (p->taps == 1) /* copies of a size that the compiler knows */
-            for (; col + SA2_TILE_COLS <= cols; col += SA2_TILE_COLS, out += TILE_VALUES)
-                memcpy(out, x + col, SA2_TILE_COLS * sizeof *out);
-        for (; col < cols; col += SA2_TILE_COLS, out += TILE_VALUES)
-            tile_row(p, x, col, cols - col < SA2_TILE_COLS ? (int)(cols - col) : SA2_TILE_COLS,
-                     out);
+        x[i] = (const uint16_t *)p->x + span->x + (row + i - span->first) * p->x_step;
     }
+    if (p->taps == 1) /* copies of a size that the compiler knows */
+        for (; col + SA2_TILE_COLS <= cols; col += SA2_TILE_COLS, out += TILE_VALUES)
+            for (int i = 0; i < n; i++)
+                memcpy(out + i * SA2_TILE_COLS, x[i] + col, SA2_TILE_COLS * sizeof *out);
+    for (; col < cols; col += SA2_TILE_COLS, out += TILE_VALUES)
+        for (int i = 0; i < n; i++)
+            tile_row(p, x[i], col, cols - col < SA2_TILE_COLS ? (int)(cols - col) : SA2_TILE_COLS,
+                     out + i * SA2_TILE_COLS);
 }
 
 #endif

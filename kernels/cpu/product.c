@@ -2,10 +2,19 @@
 
 #include "kernels/cpu/matrix.h"
 
+/* Where rows are cut, every thread multiplies its own by the whole matrix; otherwise all multiply the same rows, packed once,
+ * by a part of the matrix each, which is then read once. */
 enum {
-    MAX_CHUNK_ROWS = 512, /* packed together; sums of a group for so many fit SA2_THREAD_SPACE */
-    PARTS_A_THREAD = 4,   /* so that a thread that was held up leaves work to the others */
-    SMALL = 1 << 18       /* multiplications below which waking threads costs more than it brings */
+    PARTS_A_THREAD =
+        2, /* of the matrix, so that a thread that was held up leaves work to the others */
+    SMALL = 1 << 18, /* multiplications below which waking threads costs more than it brings */
+    CUT_ROWS = 512,  /* more are cut, */
+    CUT_LEAST = 64,  /* and so many where the matrix has no more than four times their number, */
+    PART_ROWS = 352, /* in parts up to this: x, sums and a piece of the matrix fit its caches; */
+    LEAST_ROWS =
+        128, /* fewer are not worth a pass over the matrix, but over one that a cache holds */
+    LEAST_CACHED = 32,
+    CACHED_VALUES = 2 << 20,
 };
 
 int sa2_span_find(const sa2_product *p, int64_t row)
@@ -64,6 +73,12 @@ static void pack_panel(void *context, int index, int thread)
                     c->cpu->packed + (size_t)index * c->panel_bytes);
 }
 
+/* Nobody else multiplies its rows: what a thread packs for itself lies in its own caches. */
+static bool packs_its_own(const chunk *c)
+{
+    return c->kernel->pack != NULL && c->col_parts == 1;
+}
+
 static void run_part(void *context, int index, int thread)
 {
     const chunk *c = context;
@@ -75,6 +90,9 @@ static void run_part(void *context, int index, int thread)
     int64_t pair = col_part * pairs / c->col_parts;
     int64_t pair_end = (col_part + 1) * pairs / c->col_parts;
     row_end = row_end < c->n_rows ? row_end : c->n_rows;
+    if (packs_its_own(c))
+        for (int64_t i = row / SA2_BLOCK; i * SA2_BLOCK < row_end; i++)
+            pack_panel(context, (int)i, thread);
     int next_part = (index + sa2_threads_count(c->cpu->threads)) / c->row_parts;
     sa2_product_part part = {.row = c->row + row,
                              .n_rows = row_end - row,
@@ -85,22 +103,32 @@ static void run_part(void *context, int index, int thread)
     c->kernel->run(c->p, &part, c->cpu->packed, c->row, sa2_cpu_thread_space(c->cpu, thread));
 }
 
-/* The larger side is cut first: what is not cut is read by every part. */
+static bool cuts_rows(const chunk *c)
+{
+    return c->n_rows > CUT_ROWS || (c->n_rows >= CUT_LEAST && c->n_rows >= c->p->w->rows / 4);
+}
+
+/* As many for each thread, where they do not get too thin by that. */
+static int parts_of_rows(const chunk *c, int threads)
+{
+    bool cached = c->p->w->rows * c->p->w->cols <= CACHED_VALUES;
+    int64_t least = (c->n_rows + PART_ROWS - 1) / PART_ROWS;
+    int64_t even = (least + threads - 1) / threads * threads;
+    return (int)(c->n_rows / even >= (cached ? LEAST_CACHED : LEAST_ROWS) ? even : least);
+}
+
 static void cut(chunk *c, int threads)
 {
-    int64_t panels = (c->n_rows + SA2_BLOCK - 1) / SA2_BLOCK;
     int64_t pairs = sa2_matrix_blocks(c->p->w->rows) / 2;
-    int64_t parts = (int64_t)threads * PARTS_A_THREAD;
+    int parts = threads * PARTS_A_THREAD;
     c->row_parts = c->col_parts = 1;
     if (threads == 1 || c->n_rows * c->p->w->rows * c->p->w->cols < SMALL)
-        parts = 1;
-    bool rows_first = c->n_rows > c->p->w->rows;
-    for (int i = 0; i < 2; i++) {
-        bool rows = rows_first == (i == 0);
-        int64_t most = rows ? panels : pairs;
-        int n = (int)(parts < most ? parts : most);
-        *(rows ? &c->row_parts : &c->col_parts) = n;
-        parts = (parts + n - 1) / n;
+        return;
+    if (cuts_rows(c))
+        c->row_parts = parts_of_rows(c, threads);
+    if (c->row_parts < threads) {
+        c->col_parts = (parts + c->row_parts - 1) / c->row_parts;
+        c->col_parts = c->col_parts < pairs ? c->col_parts : (int)pairs;
     }
 }
 
@@ -117,18 +145,15 @@ sa2_status sa2_product_run(sa2_stream *s, const sa2_product *p, sa2_error *err)
             return sa2_fail(err, SA2_ERR_LIMIT,
                             "product: %lld columns, 16 rows of them do not fit %d bytes",
                             (long long)p->w->cols, (int)SA2_PACKED_SPACE);
-        chunk_rows = fit < MAX_CHUNK_ROWS ? fit : MAX_CHUNK_ROWS;
+        chunk_rows = fit;
     }
     int threads = sa2_threads_count(cpu->threads);
     for (c.row = 0; c.row < p->rows; c.row += c.n_rows) {
         c.n_rows = p->rows - c.row < chunk_rows ? p->rows - c.row : chunk_rows;
         cut(&c, threads);
         int n = (int)((c.n_rows + SA2_BLOCK - 1) / SA2_BLOCK);
-        if (packs && c.row_parts * c.col_parts > 1)
+        if (packs && !packs_its_own(&c))
             sa2_threads_run(cpu->threads, n, pack_panel, &c);
-        else if (packs)
-            for (int i = 0; i < n; i++)
-                pack_panel(&c, i, 0);
         sa2_threads_run(cpu->threads, c.row_parts * c.col_parts, run_part, &c);
     }
     return SA2_OK;
