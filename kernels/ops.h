@@ -58,8 +58,8 @@ void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_
 
 /* ---- products: linear.c ---- */
 
-/* x in f32 goes with w in F32, BF16, I8 and I4 and x in bf16 with all but F32. By F32 and BF16 x is multiplied as it is;
- * for I8 and I4 each of its rows is rounded to 65025 steps between its largest values, and sums are exact. */
+/* x in f32 goes with w in F32, BF16, I8 and I4 and x in bf16 with all but F32. x is multiplied as it is, but for I8 and I4
+ * on the processor: there each of its rows is rounded to 65025 steps between its largest values, and sums are exact. */
 typedef struct sa2_linear_args {
     sa2_tensor y;        /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */
     sa2_tensor x;        /* [rows, k] f32 or bf16; rows may overlap (stride < k) */

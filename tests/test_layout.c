@@ -125,8 +125,6 @@ static void rounded_rows_come_back_near(void **state)
             sa2_dtype dtype = kinds[b % KINDS].dtype;
             int64_t rows = shapes[i][0], cols = shapes[i][1];
             const sa2_layout *layout = sa2_stream_layout(s, dtype);
-            if (layout == NULL)
-                continue; /* a device without them */
             sa2_tensor gate = test_random(env, SA2_F32, rows, cols);
             sa2_tensor up = test_random(env, SA2_F32, rows, cols);
             sa2_matrix plain = test_matrix(env, s, dtype, rows, cols);
@@ -149,6 +147,51 @@ static void rounded_rows_come_back_near(void **state)
             free(found);
             test_reset(env);
         }
+}
+
+/* Bit by bit; rows of zeros and rows next to nothing too. */
+static void every_device_rounds_to_the_same_numbers(void **state)
+{
+    test_env *env = *state;
+    static const sa2_dtype rounded[] = {SA2_I8, SA2_I4};
+    static const int64_t sizes[][2] = {{1, 1}, {17, 31}, {50, 65}, {33, 700}, {3, 9000}};
+    for (size_t i = 0; i < 4 * sizeof sizes / sizeof sizes[0]; i++) {
+        int64_t rows = sizes[i / 4][0], cols = sizes[i / 4][1];
+        sa2_dtype dtype = rounded[i & 1], from = i & 2 ? SA2_BF16 : SA2_F32;
+        float *want = malloc((size_t)cols * sizeof *want),
+              *found = malloc((size_t)cols * sizeof *found);
+        sa2_tensor src = test_random(env, from, rows, cols);
+        for (int64_t at = 0; at < rows * cols; at++) {
+            int64_t row = at / cols; /* magnitudes of a group differ, as a factor has use for */
+            float value = (float)(test_uniform(env) *
+                                  (row == 1   ? 0.0
+                                   : row == 2 ? 1e-31
+                                              : 1.0) *
+                                  (1.0 + (double)(at % cols / 64 % 5)));
+            if (from == SA2_F32)
+                ((float *)src.data)[at] = value;
+            else
+                ((uint16_t *)src.data)[at] = sa2_f32_to_bf16(value);
+        }
+        sa2_matrix first = {0};
+        for (int b = 0; b < env->n_streams; b++) {
+            sa2_stream *s = env->streams[b];
+            sa2_matrix w = test_matrix(env, s, dtype, rows, cols);
+            sa2_matrix_write(s, &w, 0, src);
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            if (b == 0)
+                first = w;
+            for (int64_t row = 0; row < rows; row++) {
+                sa2_stream_layout(env->streams[0], dtype)
+                    ->read_row(want, &first, SA2_MATRIX_ALL, row);
+                sa2_stream_layout(s, dtype)->read_row(found, &w, SA2_MATRIX_ALL, row);
+                assert_memory_equal(found, want, (size_t)cols * sizeof *want);
+            }
+        }
+        free(want);
+        free(found);
+        test_reset(env);
+    }
 }
 
 /* ---- cuts ---- */
@@ -245,20 +288,36 @@ static void rows_that_lie_together_are_a_matrix_of_their_own(void **state)
         }
 }
 
-static void a_device_without_such_matrices_refuses_them(void **state)
+static void a_matrix_of_what_is_no_weight_is_refused(void **state)
 {
     test_env *env = *state;
     for (int b = 0; b < env->n_streams; b++) {
         sa2_stream *s = env->streams[b];
         sa2_error err = {0};
-        if (sa2_stream_layout(s, SA2_I8) != NULL)
-            continue;
         sa2_tensor src = test_random(env, SA2_F32, 4, 64);
         sa2_matrix w = test_matrix(env, s, SA2_F32, 4, 64);
-        w.dtype = SA2_I8;
+        w.dtype = SA2_U8;
         sa2_matrix_write(s, &w, 0, src);
         assert_int_equal(sa2_stream_finish(s, &err), SA2_ERR_UNSUPPORTED);
-        assert_non_null(strstr(err.message, "no matrices of i8"));
+        assert_non_null(strstr(err.message, "no matrices of u8"));
+        test_reset(env);
+    }
+}
+
+static void a_rounded_row_that_is_too_long_is_refused(void **state)
+{
+    test_env *env = *state;
+    int64_t cols = (1 << 18) + 1;
+    for (int b = 0; b < 2 * env->n_streams; b++) {
+        sa2_stream *s = env->streams[b / 2];
+        sa2_tensor src = test_random(env, SA2_BF16, 1, cols);
+        sa2_matrix w = test_matrix(env, s, b % 2 == 0 ? SA2_I8 : SA2_I4, 1, cols);
+        sa2_matrix_write(s, &w, 0, src);
+        assert_refused(s, b % 2 == 0 ? "matrix_write: 262145 columns, one of i8 has up to"
+                                     : "matrix_write: 262145 columns, one of i4 has up to");
+        w.rows = 2;
+        sa2_matrix_write_swiglu(s, &w, src, src);
+        assert_refused(s, "matrix_write: 262145 columns");
         test_reset(env);
     }
 }
@@ -297,7 +356,9 @@ int main(void)
         cmocka_unit_test(rows_come_back_bit_by_bit),
         cmocka_unit_test(gate_and_up_come_back_apart),
         cmocka_unit_test(rounded_rows_come_back_near),
-        cmocka_unit_test(a_device_without_such_matrices_refuses_them),
+        cmocka_unit_test(every_device_rounds_to_the_same_numbers),
+        cmocka_unit_test(a_matrix_of_what_is_no_weight_is_refused),
+        cmocka_unit_test(a_rounded_row_that_is_too_long_is_refused),
         cmocka_unit_test(a_cut_is_the_matrix_of_its_rows_and_columns),
         cmocka_unit_test(a_cut_through_a_word_is_refused),
         cmocka_unit_test(rows_that_lie_together_are_a_matrix_of_their_own),

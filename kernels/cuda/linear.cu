@@ -1,6 +1,6 @@
-/* linear.cu - contract: sa2_linear() in kernels/ops.h; kernels in product_mma.cu and product_f32.cu. */
+/* linear.cu - contract: sa2_linear() in kernels/ops.h; kernels in product_*.cu. */
 #include "kernels/cuda/cuda_ops.cuh"
-#include "kernels/cuda/product.cuh"
+#include "kernels/cuda/matrix_rounded.cuh"
 
 namespace sa2_cuda
 {
@@ -21,7 +21,20 @@ sa2_status run_product(sa2_stream *s, const char *op, const product &p, sa2_erro
 {
     if (p.rows == 0 || p.n == 0)
         return SA2_OK;
+    if (p.steps != nullptr)
+        return run_product_rounded(s, op, p, err);
     return p.w_is_bf16 ? run_product_mma(s, op, p, err) : run_product_f32(s, op, p, err);
+}
+
+static void set_steps(product *p, const sa2_matrix *w)
+{
+    const unsigned char *data = (const unsigned char *)w->data;
+    if (w->dtype == SA2_I8)
+        p->steps = (const float *)(data + steps_i8(w->rows, w->cols));
+    if (w->dtype == SA2_I4) {
+        p->factors = data + factors_i4(w->rows, w->cols);
+        p->steps = (const float *)(data + steps_i4(w->rows, w->cols));
+    }
 }
 
 sa2_status linear(sa2_stream *s, const sa2_linear_args *a, sa2_error *err)
@@ -33,6 +46,7 @@ sa2_status linear(sa2_stream *s, const sa2_linear_args *a, sa2_error *err)
     p.x_is_bf16 = a->x.dtype == SA2_BF16;
     p.y_is_bf16 = a->y.dtype == SA2_BF16;
     p.w_is_bf16 = a->w->dtype == SA2_BF16;
+    set_steps(&p, a->w);
     p.rows = (int)a->y.shape[0];
     p.n = (int)a->w->rows;
     p.k = (int)a->w->cols;

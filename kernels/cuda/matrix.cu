@@ -1,10 +1,11 @@
-/* matrix.cu - contracts: sa2_matrix_bytes() and sa2_matrix_write*() in kernels/ops.h; layouts in product.cuh.
+/* matrix.cu - contracts: sa2_matrix_bytes() and sa2_matrix_write*() in kernels/ops.h; layouts in product.cuh, of 8 and 4
+ * bits in matrix_rounded.cuh.
  *
  * Values come from the host as they are, in pieces; a kernel puts each one into its place. That is done once, when
  * a model is loaded, at the speed of the bus.
  */
 #include "kernels/cuda/cuda_ops.cuh"
-#include "kernels/cuda/product.cuh"
+#include "kernels/cuda/matrix_rounded.cuh"
 
 namespace sa2_cuda
 {
@@ -149,6 +150,8 @@ static piece piece_of(const sa2_matrix *w, const sa2_tensor &src, source what)
 
 size_t matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols)
 {
+    if (sa2_dtype_is_rounded(dtype))
+        return rounded_bytes(dtype, rows, cols);
     piece p = {};
     p.w_is_bf16 = dtype == SA2_BF16;
     p.rows = rows;
@@ -205,6 +208,8 @@ static sa2_status set_to_zero(sa2_stream *s, const sa2_matrix *w, sa2_error *err
 
 sa2_status matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src, sa2_error *err)
 {
+    if (sa2_dtype_is_rounded(w->dtype))
+        return rounded_write(s, w, first, src, err);
     piece p = piece_of(w, src, source::ROWS);
     p.first_row = first;
     sa2_status st = clear_padding(s, p, first, first + src.shape[0], err);
@@ -214,6 +219,8 @@ sa2_status matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor 
 sa2_status matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_tensor up,
                                sa2_error *err)
 {
+    if (sa2_dtype_is_rounded(w->dtype))
+        return rounded_write_swiglu(s, w, gate, up, err);
     sa2_status st = set_to_zero(s, w, err);
     if (st == SA2_OK)
         st = place_rows(s, piece_of(w, gate, source::GATE), gate, err);

@@ -84,6 +84,8 @@ struct product {
     const void *x, *w;
     void *y;
     bool x_is_bf16, y_is_bf16, w_is_bf16;
+    const float *steps;     /* of rows of w in 8 or 4 bits, as they lie; else NULL */
+    const uint8_t *factors; /* of w in 4 bits */
     bool
         is_aligned; /* every piece of 8 (bf16) or 4 (f32) columns is whole, in one tap, at a multiple of 16 bytes */
     int rows, n, k; /* n: rows of w */
@@ -188,6 +190,7 @@ static constexpr int THIN_ROWS = 16;
 sa2_status run_product(sa2_stream *s, const char *op, const product &p, sa2_error *err);
 sa2_status run_product_mma(sa2_stream *s, const char *op, const product &p, sa2_error *err);
 sa2_status run_product_f32(sa2_stream *s, const char *op, const product &p, sa2_error *err);
+sa2_status run_product_rounded(sa2_stream *s, const char *op, const product &p, sa2_error *err);
 
 /* The gate of an op into its epilogue. */
 void set_gate(epilogue *e, fault_kind kind, sa2_stream *s, const sa2_tensor &gate,

@@ -32,4 +32,18 @@ static inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y)
     return {__float2bfloat16_rn(x), __float2bfloat16_rn(y)};
 }
 
+/* Rounded to float before bf16: once on a device, which makes no difference where the result is exact. */
+static inline __nv_bfloat162 __hsub2(__nv_bfloat162 a, __nv_bfloat162 b)
+{
+    return __floats2bfloat162_rn(__bfloat162float(a.x) - __bfloat162float(b.x),
+                                 __bfloat162float(a.y) - __bfloat162float(b.y));
+}
+
+static inline __nv_bfloat162 __hfma2(__nv_bfloat162 a, __nv_bfloat162 b, __nv_bfloat162 c)
+{
+    return __floats2bfloat162_rn(
+        __bfloat162float(a.x) * __bfloat162float(b.x) + __bfloat162float(c.x),
+        __bfloat162float(a.y) * __bfloat162float(b.y) + __bfloat162float(c.y));
+}
+
 #endif
