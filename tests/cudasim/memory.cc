@@ -35,8 +35,23 @@ void cudasim_fail(const char *call, int after, int error)
     planned.error = (cudaError_t)error;
 }
 
+static struct {
+    int after;
+    cudaError_t error;
+} lost;
+
+void cudasim_lose(int after, int error)
+{
+    lost.after = after;
+    lost.error = (cudaError_t)error;
+}
+
 cudaError_t cudasim::outcome(const char *call)
 {
+    if (lost.error != cudaSuccess && lost.after-- <= 0) {
+        lost.after = 0;
+        return last_error = lost.error;
+    }
     if (strcmp(planned.call, call) != 0 || planned.after-- > 0)
         return cudaSuccess;
     planned.call[0] = '\0';

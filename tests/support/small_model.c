@@ -27,13 +27,13 @@ sa2_preset test_small_preset(void)
     return preset;
 }
 
-static void open_preset(test_model *m, const sa2_preset *preset, int n_threads, int rank,
-                        int n_ranks)
+static void open_preset(test_model *m, const sa2_preset *preset, const char *device, int n_threads,
+                        int rank, int n_ranks)
 {
     const sa2_model_options loading = {.rank = rank, .n_ranks = n_ranks};
     sa2_error err = {0};
     sa2_tensor_map *map = NULL;
-    sa2_backend_options options = {.n_threads = n_threads};
+    sa2_backend_options options = {.device = device, .n_threads = n_threads};
     if (sa2_backend_open(&m->backend, &options, &err) != SA2_OK ||
         sa2_synthetic_map(&map, preset, 0, &err) != SA2_OK ||
         sa2_model_from_map(&m->model, m->backend, &preset->config, map,
@@ -50,8 +50,13 @@ static void open_preset(test_model *m, const sa2_preset *preset, int n_threads, 
 
 void test_model_open(test_model *m, int n_threads)
 {
+    test_model_open_on(m, "cpu", n_threads);
+}
+
+void test_model_open_on(test_model *m, const char *device, int n_threads)
+{
     sa2_preset preset = test_small_preset();
-    open_preset(m, &preset, n_threads, 0, 0);
+    open_preset(m, &preset, device, n_threads, 0, 0);
 }
 
 void test_model_open_tiny(test_model *m, int n_threads)
@@ -63,7 +68,7 @@ void test_model_open_tiny_rank(test_model *m, int n_threads, int rank, int n_ran
 {
     sa2_preset preset;
     assert_int_equal(sa2_preset_find(&preset, "tiny", NULL), SA2_OK);
-    open_preset(m, &preset, n_threads, rank, n_ranks);
+    open_preset(m, &preset, "cpu", n_threads, rank, n_ranks);
 }
 
 void test_model_close(test_model *m)

@@ -1,0 +1,159 @@
+/* An engine whose device fails under it, on the simulated GPU: every request ends once, with the error, and
+ * whatever still works goes on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/serving/engine_internal.h"
+#include "tests/cudasim/cudasim.h"
+#include "tests/support/answers.h"
+#include "tests/support/small_model.h"
+
+enum { LAUNCH_FAILURE = 719, N = 3, TOKENS = 4 };
+
+static const int32_t prompts[N][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
+
+static sa2_request request(int i)
+{
+    sa2_request r = sa2_request_default();
+    r.ids = prompts[i];
+    r.n_ids = sizeof prompts[i] / sizeof prompts[i][0];
+    r.sampling.seed = 1;
+    r.max_tokens = TOKENS;
+    r.ignore_eos = true;
+    r.return_ids = true;
+    return r;
+}
+
+static sa2_engine *open_engine(const test_model *model)
+{
+    sa2_engine *engine;
+    sa2_error err = {0};
+    const sa2_engine_options options = {.kv_cache_bytes = 1 << 20, .max_model_len = 256};
+    if (sa2_engine_create_from_model(&engine, &model->model, NULL, &options, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    return engine;
+}
+
+static void ask_all(sa2_engine *engine, test_answer answers[N])
+{
+    sa2_request_id ids[N];
+    memset(answers, 0, N * sizeof *answers);
+    for (int i = 0; i < N; i++) {
+        sa2_request r = request(i);
+        sa2_error err = {0};
+        if (sa2_engine_submit(engine, &r, &ids[i], &err) != SA2_OK)
+            fail_msg("%s", err.message);
+    }
+    test_answers_collect(engine, ids, answers, N);
+}
+
+static void free_all(test_answer answers[N])
+{
+    for (int i = 0; i < N; i++)
+        test_answer_free(&answers[i]);
+}
+
+static void assert_failed(const test_answer *answer, const char *part)
+{
+    assert_int_equal(answer->n_done, 1);
+    assert_int_equal(answer->finish, SA2_FINISH_ERROR);
+    assert_int_equal(answer->status, SA2_ERR_DEVICE);
+    if (strstr(answer->message, part) == NULL)
+        fail_msg("\"%s\", \"%s\" expected in it", answer->message, part);
+}
+
+static void assert_pages_are_back(sa2_engine *engine)
+{
+    sa2_engine_stats stats;
+    sa2_engine_get_stats(engine, &stats);
+    assert_int_equal(stats.n_running + stats.n_waiting, 0);
+    assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
+}
+
+/* Lost after few calls, in the middle of a step, and while some have answered. */
+static void a_device_that_vanishes_ends_every_request_with_its_error(void **state)
+{
+    const test_model *model = *state;
+    static const int after[] = {0, 1, 20, 50};
+    for (size_t k = 0; k < sizeof after / sizeof after[0]; k++) {
+        sa2_engine *engine = open_engine(model);
+        test_answer answers[N];
+        cudasim_lose(after[k], LAUNCH_FAILURE);
+        ask_all(engine, answers);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(answers[i].n_done, 1);
+        assert_failed(&answers[N - 1], "cudaErrorLaunchFailure");
+        free_all(answers);
+        ask_all(engine, answers); /* who comes later is told too */
+        for (int i = 0; i < N; i++)
+            assert_failed(&answers[i], "cudaErrorLaunchFailure");
+        assert_pages_are_back(engine);
+        free_all(answers);
+        sa2_engine_destroy(engine);
+        cudasim_lose(0, 0);
+    }
+}
+
+static void after_one_failure_answers_are_what_they_were(void **state)
+{
+    const test_model *model = *state;
+    static const struct {
+        const char *call;
+        int after;
+    } failures[] = {{"cudaLaunchKernelEx", 0},
+                    {"cudaLaunchKernelEx", 45},
+                    {"cudaMemcpyAsync", 0},
+                    {"cudaStreamSynchronize", 1}};
+    sa2_engine *engine = open_engine(model);
+    test_answer want[N], failed[N], got[N];
+    ask_all(engine, want);
+    for (size_t k = 0; k < sizeof failures / sizeof failures[0]; k++) {
+        int n_failed = 0;
+        cudasim_fail(failures[k].call, failures[k].after, LAUNCH_FAILURE);
+        ask_all(engine, failed);
+        for (int i = 0; i < N; i++) {
+            n_failed += failed[i].finish == SA2_FINISH_ERROR;
+            if (failed[i].finish == SA2_FINISH_ERROR)
+                assert_failed(&failed[i], "cudaErrorLaunchFailure");
+            else
+                assert_same_answer("beside a failure", &failed[i], &want[i]);
+        }
+        assert_true(n_failed > 0);
+        ask_all(engine, got);
+        for (int i = 0; i < N; i++)
+            assert_same_answer("after a failure", &got[i], &want[i]);
+        assert_pages_are_back(engine);
+        free_all(failed);
+        free_all(got);
+    }
+    free_all(want);
+    sa2_engine_destroy(engine);
+}
+
+static int open_model(void **state)
+{
+    static test_model model;
+    test_model_open_on(&model, "cuda-sim", 2);
+    *state = &model;
+    return 0;
+}
+
+static int close_model(void **state)
+{
+    test_model_close(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_device_that_vanishes_ends_every_request_with_its_error),
+        cmocka_unit_test(after_one_failure_answers_are_what_they_were),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
