@@ -244,20 +244,6 @@ static void scratch_that_is_too_small_is_refused(void **state)
     test_reset(env);
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,5 +253,5 @@ int main(void)
         cmocka_unit_test(the_result_is_gated_and_added),
         cmocka_unit_test(scratch_that_is_too_small_is_refused),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

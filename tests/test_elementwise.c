@@ -283,20 +283,6 @@ static void copy_rows_copies_the_named_rows_alone(void **state)
     }
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,5 +296,5 @@ int main(void)
         cmocka_unit_test(scatter_rows_writes_the_named_rows_alone),
         cmocka_unit_test(copy_rows_copies_the_named_rows_alone),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

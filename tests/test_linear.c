@@ -409,20 +409,6 @@ static void rows_that_are_taken_in_parts_are_all_there(void **state)
     test_reset(env);
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,5 +426,5 @@ int main(void)
         cmocka_unit_test(many_rows_and_columns_give_the_definition),
         cmocka_unit_test(rows_that_are_taken_in_parts_are_all_there),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

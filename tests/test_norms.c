@@ -187,20 +187,6 @@ static void a_norm_of_a_row_does_not_depend_on_the_other_rows(void **state)
     }
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,5 +197,5 @@ int main(void)
         cmocka_unit_test(layer_norm_of_heads_modulates_by_table_rows_and_activates),
         cmocka_unit_test(a_norm_of_a_row_does_not_depend_on_the_other_rows),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

@@ -87,20 +87,6 @@ static void a_kernel_beyond_the_limit_is_refused(void **state)
     }
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,5 +94,5 @@ int main(void)
         cmocka_unit_test(memory_sums_weighted_neighbours_within_each_sequence),
         cmocka_unit_test(a_kernel_beyond_the_limit_is_refused),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

@@ -79,20 +79,6 @@ static void heads_beyond_the_limit_are_refused(void **state)
     }
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 2);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,5 +86,5 @@ int main(void)
         cmocka_unit_test(rope_at_position_0_changes_nothing),
         cmocka_unit_test(heads_beyond_the_limit_are_refused),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

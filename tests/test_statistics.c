@@ -145,20 +145,6 @@ static void an_affine_of_another_width_is_refused(void **state)
     test_reset(env);
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,5 +154,5 @@ int main(void)
         cmocka_unit_test(channels_are_scaled_shifted_and_activated),
         cmocka_unit_test(an_affine_of_another_width_is_refused),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

@@ -129,20 +129,6 @@ static void each_sequence_has_its_own_range(void **state)
     test_reset(env);
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,5 +138,5 @@ int main(void)
         cmocka_unit_test(log_floor_keeps_infinity_and_nan_and_refuses_a_floor_of_0),
         cmocka_unit_test(each_sequence_has_its_own_range),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

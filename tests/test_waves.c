@@ -444,20 +444,6 @@ static void cross_fade_weighs_by_the_halves_of_a_hamming_window(void **state)
     }
 }
 
-static int open_env(void **state)
-{
-    static test_env env;
-    test_env_open_all(&env, 3);
-    *state = &env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,5 +460,5 @@ int main(void)
         cmocka_unit_test(normal_numbers_have_the_moments_of_their_name),
         cmocka_unit_test(cross_fade_weighs_by_the_halves_of_a_hamming_window),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

@@ -62,6 +62,20 @@ void test_env_close(test_env *env)
     }
 }
 
+int test_env_set_up(void **state)
+{
+    static test_env env;
+    test_env_open_all(&env, 3);
+    *state = &env;
+    return 0;
+}
+
+int test_env_tear_down(void **state)
+{
+    test_env_close(*state);
+    return 0;
+}
+
 bool test_is_simulated(const test_env *env, int i)
 {
     return strcmp(sa2_backend_device(env->backends[i]), "cuda-sim") == 0;

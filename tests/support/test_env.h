@@ -29,6 +29,10 @@ void test_env_open(test_env *env, int n_threads);
 void test_env_open_all(test_env *env, int n_threads);
 void test_env_close(test_env *env);
 
+/* The two ends of a group of cmocka's: *state is an environment of 3 threads, on every device. */
+int test_env_set_up(void **state);
+int test_env_tear_down(void **state);
+
 /* Is env->streams[i] a simulated GPU's? It needs a thousand times as long as a real one. */
 bool test_is_simulated(const test_env *env, int i);
 
