@@ -1,37 +1,12 @@
 #include "runtime/encoder/audio_encoder.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "runtime/work.h"
 
 static const float norm_eps = 1e-5f; /* PyTorch's default, which the reference keeps */
 
 enum { KERNEL = 3, PAD = 1, CONV2_STRIDE = 2, POOL = 2 };
-
-static void load_block(sa2_audio_encoder_block *block, const sa2_encoder_config *c, int i,
-                       sa2_weights *w)
-{
-    int64_t width = c->width;
-    char prefix[64];
-    snprintf(prefix, sizeof prefix, "encoder.blocks.%d.", i);
-    sa2_audio_encoder_block b = {0};
-    b.attn_norm_weight = sa2_weights_vector(w, width, "%sattn_ln.weight", prefix);
-    b.attn_norm_bias = sa2_weights_vector(w, width, "%sattn_ln.bias", prefix);
-    const sa2_weights_part qkv[] = {
-        {"attn.query", width, true}, {"attn.key", width, false}, {"attn.value", width, true}};
-    b.qkv = sa2_weights_stack(w, width, prefix, 3, qkv, &b.qkv_bias);
-    b.out = sa2_weights_matrix(w, width, width, "%sattn.out.weight", prefix);
-    b.out_bias = sa2_weights_vector(w, width, "%sattn.out.bias", prefix);
-    b.mlp_norm_weight = sa2_weights_vector(w, width, "%smlp_ln.weight", prefix);
-    b.mlp_norm_bias = sa2_weights_vector(w, width, "%smlp_ln.bias", prefix);
-    b.up = sa2_weights_matrix(w, c->ffn, width, "%smlp.0.weight", prefix);
-    b.up_bias = sa2_weights_vector(w, c->ffn, "%smlp.0.bias", prefix);
-    b.down = sa2_weights_matrix(w, width, c->ffn, "%smlp.2.weight", prefix);
-    b.down_bias = sa2_weights_vector(w, width, "%smlp.2.bias", prefix);
-    if (block != NULL)
-        *block = b;
-}
 
 void sa2_audio_encoder_load(sa2_audio_encoder *encoder, const sa2_encoder_config *c, sa2_weights *w)
 {
@@ -43,7 +18,9 @@ void sa2_audio_encoder_load(sa2_audio_encoder *encoder, const sa2_encoder_config
     e.conv2_bias = sa2_weights_vector(w, c->width, "encoder.conv2.bias");
     e.positions = sa2_weights_table(w, c->context, c->width, "encoder.positional_embedding.weight");
     for (int i = 0; i < c->blocks; i++) {
-        load_block(e.blocks != NULL ? &e.blocks[i] : NULL, c, i, w);
+        sa2_encoder_block b = sa2_encoder_block_load(w, c->width, c->ffn, i);
+        if (e.blocks != NULL)
+            e.blocks[i] = b;
         sa2_weights_release(w);
     }
     e.norm_weight = sa2_weights_vector(w, c->width, "encoder.after_norm.weight");
@@ -128,19 +105,11 @@ static void run_stem(sa2_stream *s, const sa2_audio_encoder *e, const activation
     }
 }
 
-static void norm(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tensor weight, sa2_tensor bias)
-{
-    sa2_layer_norm(
-        s, (sa2_layer_norm_args){.y = y, .x = x, .weight = weight, .bias = bias, .eps = norm_eps});
-}
-
-static void run_block(sa2_stream *s, const sa2_encoder_config *c, const sa2_audio_encoder_block *b,
+static void run_block(sa2_stream *s, const sa2_encoder_config *c, const sa2_encoder_block *b,
                       const activations *a, sa2_rows rows, const int32_t *n_visible)
 {
     int64_t width = c->width, heads = c->heads;
-    norm(s, a->normed, a->x, b->attn_norm_weight, b->attn_norm_bias);
-    sa2_linear(s,
-               (sa2_linear_args){.y = a->qkv, .x = a->normed, .w = &b->qkv, .bias = b->qkv_bias});
+    sa2_encoder_block_qkv(s, b, a->qkv, a->normed, a->x, norm_eps);
     sa2_attention(s, (sa2_attention_args){
                          .y = sa2_tensor_heads(a->attn, heads),
                          .q = sa2_tensor_heads(sa2_tensor_cols(a->qkv, 0, width), heads),
@@ -151,19 +120,8 @@ static void run_block(sa2_stream *s, const sa2_encoder_config *c, const sa2_audi
                          .n_visible = n_visible,
                          .scale = 1.0f / sqrtf((float)(width / heads)),
                      });
-    sa2_linear(s,
-               (sa2_linear_args){
-                   .y = a->x, .x = a->attn, .w = &b->out, .bias = b->out_bias, .accumulate = true});
-
-    norm(s, a->normed, a->x, b->mlp_norm_weight, b->mlp_norm_bias);
-    sa2_linear(s, (sa2_linear_args){.y = a->hidden,
-                                    .x = a->normed,
-                                    .w = &b->up,
-                                    .bias = b->up_bias,
-                                    .activation = SA2_ACT_GELU});
-    sa2_linear(
-        s, (sa2_linear_args){
-               .y = a->x, .x = a->hidden, .w = &b->down, .bias = b->down_bias, .accumulate = true});
+    sa2_encoder_block_out(s, b, a->x, a->attn);
+    sa2_encoder_block_mlp(s, b, a->x, a->normed, a->hidden, norm_eps);
 }
 
 sa2_status sa2_audio_encoder_forward(sa2_stream *s, const sa2_audio_encoder *e, sa2_dtype dtype,
@@ -207,7 +165,11 @@ sa2_status sa2_audio_encoder_forward(sa2_stream *s, const sa2_audio_encoder *e, 
             sa2_copy(s, stages->block0, a.x);
     }
     sa2_mean_pool(s, a.pooled, a.x, rows, POOL);
-    norm(s, out, a.pooled, e->norm_weight, e->norm_bias);
+    sa2_layer_norm(s, (sa2_layer_norm_args){.y = out,
+                                            .x = a.pooled,
+                                            .weight = e->norm_weight,
+                                            .bias = e->norm_bias,
+                                            .eps = norm_eps});
     sa2_arena_rewind(arena, mark);
     return SA2_OK;
 }

@@ -13,27 +13,14 @@
 
 #include "kernels/backend.h"
 #include "loader/model_config.h"
-#include "runtime/weights.h"
-
-typedef struct sa2_audio_encoder_block {
-    sa2_tensor attn_norm_weight, attn_norm_bias; /* [width] */
-    sa2_matrix qkv;                              /* [3 width, width] */
-    sa2_tensor qkv_bias;                         /* zeros for the keys, which have none */
-    sa2_matrix out;                              /* [width, width] */
-    sa2_tensor out_bias;
-    sa2_tensor mlp_norm_weight, mlp_norm_bias;
-    sa2_matrix up; /* [ffn, width] */
-    sa2_tensor up_bias;
-    sa2_matrix down; /* [width, ffn] */
-    sa2_tensor down_bias;
-} sa2_audio_encoder_block;
+#include "runtime/encoder/encoder_block.h"
 
 typedef struct sa2_audio_encoder {
     sa2_encoder_config config;
     sa2_matrix conv1, conv2; /* [width, 3 bins], [width, 3 width] */
     sa2_tensor conv1_bias, conv2_bias;
     sa2_tensor positions; /* [context, width] */
-    sa2_audio_encoder_block *blocks;
+    sa2_encoder_block *blocks;
     sa2_tensor norm_weight, norm_bias;
 } sa2_audio_encoder;
 

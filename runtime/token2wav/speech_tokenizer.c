@@ -1,7 +1,6 @@
 #include "runtime/token2wav/speech_tokenizer.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "kernels/backend.h"
 #include "runtime/work.h"
@@ -20,24 +19,9 @@ static const float rope_theta = 10000.0f;
 static void load_block(sa2_speech_tokenizer_block *block, const sa2_speech_tokenizer_dims *d, int i,
                        sa2_weights *w)
 {
-    int64_t width = d->width;
-    char prefix[64];
-    snprintf(prefix, sizeof prefix, "encoder.blocks.%d.", i);
-    sa2_speech_tokenizer_block b = {0};
-    b.attn_norm_weight = sa2_weights_vector(w, width, "%sattn_ln.weight", prefix);
-    b.attn_norm_bias = sa2_weights_vector(w, width, "%sattn_ln.bias", prefix);
-    const sa2_weights_part qkv[] = {
-        {"attn.query", width, true}, {"attn.key", width, false}, {"attn.value", width, true}};
-    b.qkv = sa2_weights_stack(w, width, prefix, 3, qkv, &b.qkv_bias);
-    b.memory = sa2_weights_depthwise(w, width, d->memory, "%sattn.fsmn_block.weight", prefix);
-    b.out = sa2_weights_matrix(w, width, width, "%sattn.out.weight", prefix);
-    b.out_bias = sa2_weights_vector(w, width, "%sattn.out.bias", prefix);
-    b.mlp_norm_weight = sa2_weights_vector(w, width, "%smlp_ln.weight", prefix);
-    b.mlp_norm_bias = sa2_weights_vector(w, width, "%smlp_ln.bias", prefix);
-    b.up = sa2_weights_matrix(w, d->ffn, width, "%smlp.0.weight", prefix);
-    b.up_bias = sa2_weights_vector(w, d->ffn, "%smlp.0.bias", prefix);
-    b.down = sa2_weights_matrix(w, width, d->ffn, "%smlp.2.weight", prefix);
-    b.down_bias = sa2_weights_vector(w, width, "%smlp.2.bias", prefix);
+    sa2_speech_tokenizer_block b = {.shared = sa2_encoder_block_load(w, d->width, d->ffn, i)};
+    b.memory = sa2_weights_depthwise(w, d->width, d->memory,
+                                     "encoder.blocks.%d.attn.fsmn_block.weight", i);
     if (block != NULL)
         *block = b;
 }
@@ -193,13 +177,7 @@ static void run_attention(sa2_stream *s, const sa2_speech_tokenizer *t,
     sa2_tensor k = sa2_tensor_heads(sa2_tensor_cols(a->qkv, width, width), heads);
     sa2_tensor v = sa2_tensor_cols(a->qkv, 2 * width, width);
 
-    sa2_layer_norm(s, (sa2_layer_norm_args){.y = a->normed,
-                                            .x = a->x,
-                                            .weight = b->attn_norm_weight,
-                                            .bias = b->attn_norm_bias,
-                                            .eps = attn_norm_eps});
-    sa2_linear(s,
-               (sa2_linear_args){.y = a->qkv, .x = a->normed, .w = &b->qkv, .bias = b->qkv_bias});
+    sa2_encoder_block_qkv(s, &b->shared, a->qkv, a->normed, a->x, attn_norm_eps);
     sa2_depthwise_memory(s, a->memory, v, b->memory, rows, t->dims.memory / 2);
     keep(s, stages->memory, a->memory);
     sa2_tensor both = sa2_tensor_heads(sa2_tensor_cols(a->qkv, 0, 2 * width), 2 * heads);
@@ -211,10 +189,7 @@ static void run_attention(sa2_stream *s, const sa2_speech_tokenizer *t,
                                           .queries = rows,
                                           .keys = rows,
                                           .scale = 1.0f / sqrtf(SA2_SPEECH_TOKENIZER_HEAD_DIM)});
-    sa2_linear(
-        s,
-        (sa2_linear_args){
-            .y = a->memory, .x = a->attn, .w = &b->out, .bias = b->out_bias, .accumulate = true});
+    sa2_encoder_block_out(s, &b->shared, a->memory, a->attn);
     keep(s, stages->attention, a->memory);
     sa2_add(s, a->x, a->x, a->memory);
 }
@@ -224,19 +199,7 @@ static void run_block(sa2_stream *s, const sa2_speech_tokenizer *t, int block, c
 {
     const sa2_speech_tokenizer_block *b = &t->blocks[block];
     run_attention(s, t, b, a, stages);
-    sa2_layer_norm(s, (sa2_layer_norm_args){.y = a->normed,
-                                            .x = a->x,
-                                            .weight = b->mlp_norm_weight,
-                                            .bias = b->mlp_norm_bias,
-                                            .eps = mlp_norm_eps});
-    sa2_linear(s, (sa2_linear_args){.y = a->hidden,
-                                    .x = a->normed,
-                                    .w = &b->up,
-                                    .bias = b->up_bias,
-                                    .activation = SA2_ACT_GELU});
-    sa2_linear(
-        s, (sa2_linear_args){
-               .y = a->x, .x = a->hidden, .w = &b->down, .bias = b->down_bias, .accumulate = true});
+    sa2_encoder_block_mlp(s, &b->shared, a->x, a->normed, a->hidden, mlp_norm_eps);
 }
 
 static sa2_status too_little_work(sa2_arena *arena, size_t mark, size_t bytes, sa2_error *err)

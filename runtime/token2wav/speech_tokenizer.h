@@ -13,20 +13,11 @@
 #define SA2_RUNTIME_TOKEN2WAV_SPEECH_TOKENIZER_H
 
 #include "loader/token2wav_tensors.h"
-#include "runtime/weights.h"
+#include "runtime/encoder/encoder_block.h"
 
 typedef struct sa2_speech_tokenizer_block {
-    sa2_tensor attn_norm_weight, attn_norm_bias; /* [width] */
-    sa2_matrix qkv;                              /* [3 width, width] */
-    sa2_tensor qkv_bias;                         /* zeros for the keys, which have none */
-    sa2_tensor memory;                           /* [width, kernel] */
-    sa2_matrix out;                              /* [width, width] */
-    sa2_tensor out_bias;
-    sa2_tensor mlp_norm_weight, mlp_norm_bias;
-    sa2_matrix up; /* [ffn, width] */
-    sa2_tensor up_bias;
-    sa2_matrix down; /* [width, ffn] */
-    sa2_tensor down_bias;
+    sa2_encoder_block shared;
+    sa2_tensor memory; /* [width, kernel] */
 } sa2_speech_tokenizer_block;
 
 typedef struct sa2_speech_tokenizer {
