@@ -20,18 +20,27 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$sa2" make-checkpoint -q --preset tiny --tokenizer tiny_tokenizer "$work/model"
 "$sa2" convert -q --device cuda-sim "$work/model" "$work/device.sa2"
-answer() { # MODEL DEVICE TEXT: the tokens of the answer
-    "$sa2" chat -m "$work/$1" --device "$2" --text "$3" --max-tokens 6 --ignore-eos --temperature 0 --json |
+answer() { # MODEL DEVICE TEXT QUANT: the tokens of the answer
+    "$sa2" chat -m "$work/$1" --device "$2" --text "$3" --quant "$4" --max-tokens 6 --ignore-eos --temperature 0 --json |
         grep -o '"ids":\[[^]]*\]'
 }
-same() { # MODEL TEXT
-    on_processor=$(answer model cpu "$2")
-    on_device=$(answer "$1" cuda-sim "$2")
+same() { # MODEL TEXT QUANT
+    on_processor=$(answer model cpu "$2" "$3")
+    on_device=$(answer "$1" cuda-sim "$2" "$3")
     [ "$on_processor" = "$on_device" ] || { echo "\"$2\": $on_device, $on_processor on the processor"; exit 1; }
 }
-same model "hi there"
-same device.sa2 "a longer question, which fills more than one row of tiles"
+longer="a longer question, which fills more than one row of tiles"
+same model "hi there" none
+same device.sa2 "$longer" none
 "$sa2" check --quiet --device cuda-sim -m "$work/device.sa2" $lm/decoder_short.safetensors $speech/speaker_37.safetensors
+
+# In fewer bits, as they are loaded and from a file for the device; what that holds comes back as from the processor's.
+same model "hi there" int8
+"$sa2" convert -q --quant int4 --device cuda-sim "$work/model" "$work/int4.sa2"
+same int4.sa2 "$longer" int4
+"$sa2" convert -q --quant int4 --device cpu "$work/model" "$work/cpu.sa2"
+for made in int4 cpu; do "$sa2" convert -q --to safetensors "$work/$made.sa2" "$work/$made"; done
+cmp "$work/int4/"*.safetensors "$work/cpu/"*.safetensors || { echo "int4: other weights than on the processor"; exit 1; }
 
 # What was made for one device is not read by another.
 refused=$("$sa2" chat -m "$work/device.sa2" --device cpu --text hi 2>&1) && { echo "read on the processor"; exit 1; }

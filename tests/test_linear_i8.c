@@ -38,21 +38,27 @@ static bool is_processor(const test_env *env, int b)
 }
 
 /* x times what the matrix holds, in double: what is left is the rounding of x on the processor, and of sums. */
-static double *product(test_env *env, const sa2_tensor *x, const sa2_layout *layout,
-                       const sa2_matrix *w)
+static double *half_product(test_env *env, const sa2_tensor *x, const sa2_layout *layout,
+                            const sa2_matrix *w, sa2_matrix_half half)
 {
-    int64_t rows = x->shape[0], n = w->rows, k = w->cols;
+    int64_t rows = x->shape[0], n = half == SA2_MATRIX_ALL ? w->rows : w->rows / 2, k = w->cols;
     double *a = test_values(env, x), *y = test_doubles(env, rows * n);
     float *weights = malloc((size_t)k * sizeof *weights);
     assert_non_null(weights);
     for (int64_t j = 0; j < n; j++) {
-        layout->read_row(weights, w, SA2_MATRIX_ALL, j);
+        layout->read_row(weights, w, half, j);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t l = 0; l < k; l++)
                 y[i * n + j] += a[i * k + l] * (double)weights[l];
     }
     free(weights);
     return y;
+}
+
+static double *product(test_env *env, const sa2_tensor *x, const sa2_layout *layout,
+                       const sa2_matrix *w)
+{
+    return half_product(env, x, layout, w, SA2_MATRIX_ALL);
 }
 
 /* A value of x errs by half of 1/32512 of the largest of its row, at most 1; its mean square here is 1/3. So the sum
@@ -112,6 +118,87 @@ static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
         }
     }
     test_reset(env);
+}
+
+/* So many tiles that a device need not cut sums among them; then few, where it may. */
+static void a_row_among_many_is_the_row_among_few_to_the_bit(void **state)
+{
+    test_env *env = *state;
+    int64_t rows = 700, k = 130, n = 1500;
+    static const int64_t parts[][2] = {{0, 3}, {10, 30}, {640, 60}};
+    sa2_tensor x = test_random(env, SA2_BF16, rows, k), w = test_random(env, SA2_BF16, n, k);
+    for (int b = 0; b < env->n_streams * N_DTYPES; b++) {
+        sa2_stream *s = env->streams[b / N_DTYPES];
+        sa2_matrix m = matrix_of(env, s, dtypes[b % N_DTYPES], &w);
+        sa2_tensor whole = test_poisoned(env, SA2_F32, rows, n);
+        sa2_linear(s, (sa2_linear_args){.y = whole, .x = x, .w = &m});
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+            sa2_tensor y = test_poisoned(env, SA2_F32, parts[i][1], n);
+            sa2_tensor part = sa2_tensor_rows(whole, parts[i][0], parts[i][1]);
+            sa2_linear(s, (sa2_linear_args){
+                              .y = y, .x = sa2_tensor_rows(x, parts[i][0], parts[i][1]), .w = &m});
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            assert_same_bits(env->isas[b / N_DTYPES], &y, &part);
+        }
+    }
+    test_reset(env);
+}
+
+/* Rows that are few, some, many, and so many that sums are not cut. */
+static void swiglu_takes_gate_and_up_from_one_matrix(void **state)
+{
+    test_env *env = *state;
+    static const int64_t sizes[][2] = {{5, 1}, {5, 17}, {20, 40}, {50, 136}, {150, 3000}};
+    for (size_t i = 0; i < N_DTYPES * sizeof sizes / sizeof sizes[0]; i++) {
+        int64_t rows = sizes[i / N_DTYPES][0], k = 100, n = sizes[i / N_DTYPES][1];
+        sa2_dtype dtype = dtypes[i % N_DTYPES];
+        sa2_tensor x = test_random(env, SA2_BF16, rows, k);
+        sa2_tensor gate = test_random(env, SA2_BF16, n, k), up = test_random(env, SA2_BF16, n, k);
+        sa2_tensor bias = test_random(env, SA2_F32, 2 * n, 0);
+        const float *offset = bias.data;
+        for (int b = 0; b < env->n_streams; b++) {
+            sa2_stream *s = env->streams[b];
+            const sa2_layout *layout = sa2_stream_layout(s, dtype);
+            sa2_matrix m = test_matrix(env, s, dtype, 2 * n, k);
+            sa2_matrix_write_swiglu(s, &m, gate, up);
+            assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+            double *want = half_product(env, &x, layout, &m, SA2_MATRIX_GATE);
+            double *upper = half_product(env, &x, layout, &m, SA2_MATRIX_UP);
+            for (int64_t j = 0; j < rows * n; j++) {
+                double sum = want[j] + (double)offset[j % n];
+                want[j] = sum / (1.0 + exp(-sum)) * (upper[j] + (double)offset[n + j % n]);
+            }
+            sa2_tensor y = test_poisoned(env, SA2_F32, rows, n);
+            sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m, .bias = bias, .swiglu = true});
+            /* two sums err in each value: twice as much, squared */
+            assert_close(env, s, "swiglu", &y, want, 4.0 * allowed(SA2_F32));
+        }
+        test_reset(env);
+    }
+}
+
+static void a_gate_scales_what_is_added_to_y(void **state)
+{
+    test_env *env = *state;
+    static const int64_t numbers_of_rows[] = {3, 21, 70};
+    for (int i = 0; i < 3 * N_DTYPES; i++) {
+        int64_t rows = numbers_of_rows[i / N_DTYPES], k = 200, n = 53;
+        sa2_tensor x = test_random(env, SA2_F32, rows, k), w = test_random(env, SA2_F32, n, k);
+        sa2_tensor before = test_random(env, SA2_F32, rows, n);
+        sa2_tensor gate = test_random(env, SA2_F32, n, 0);
+        for (int b = 0; b < env->n_streams; b++) {
+            sa2_stream *s = env->streams[b];
+            sa2_matrix m = matrix_of(env, s, dtypes[i % N_DTYPES], &w);
+            double *want = product(env, &x, sa2_stream_layout(s, dtypes[i % N_DTYPES]), &m);
+            for (int64_t j = 0; j < rows * n; j++)
+                want[j] = ((float *)before.data)[j] + ((float *)gate.data)[j % n] * want[j];
+            sa2_tensor y = test_copy(env, &before);
+            sa2_linear(
+                s, (sa2_linear_args){.y = y, .x = x, .w = &m, .gate = gate, .accumulate = true});
+            assert_close(env, s, "gate", &y, want, allowed(SA2_F32));
+        }
+        test_reset(env);
+    }
 }
 
 static void a_row_keeps_its_small_values_beside_a_large_one(void **state)
@@ -180,6 +267,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_device_is_near_the_definition_and_instruction_sets_are_alike),
         cmocka_unit_test(a_row_alone_is_the_row_in_a_batch_to_the_bit),
+        cmocka_unit_test(a_row_among_many_is_the_row_among_few_to_the_bit),
+        cmocka_unit_test(swiglu_takes_gate_and_up_from_one_matrix),
+        cmocka_unit_test(a_gate_scales_what_is_added_to_y),
         cmocka_unit_test(a_row_keeps_its_small_values_beside_a_large_one),
         cmocka_unit_test(what_has_no_such_matrices_refuses_them),
     };
