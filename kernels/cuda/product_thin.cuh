@@ -23,11 +23,17 @@ static __device__ __forceinline__ void load_weights(bundle<W> (&weights)[AHEAD],
             load(weights[i], place, i);
 }
 
+/* Blocks that a processor is to have room for: more would leave too few registers for what is on its way. */
+template <typename X, typename W, int GROUPS> static constexpr int thin_blocks()
+{
+    bool has_more = sizeof(X) == 4 && bundle<W>::HAS_STEPS;
+    return GROUPS == 4 ? 2 : GROUPS == 2 || has_more ? 3 : 4;
+}
+
 /* grid: tiles of 16 weights; groups of 8 GROUPS rows. The first weights come while earlier kernels end. */
 template <typename X, typename W, int GROUPS, bool ALIGNED>
-static __global__ void __launch_bounds__(SLICES *WARP, GROUPS == 1   ? 4
-                                                       : GROUPS == 2 ? 3
-                                                                     : 2) thin_kernel(product p)
+static __global__ void __launch_bounds__(SLICES *WARP, thin_blocks<X, W, GROUPS>())
+    thin_kernel(product p)
 {
     constexpr int ROWS = 8 * GROUPS, AHEAD = bundle<W>::AHEAD, CHUNKS = bundle<W>::CHUNKS;
     float(*partial)[ROWS][TILE_ROWS + 1] = (float(*)[ROWS][TILE_ROWS + 1]) shared_bytes();
