@@ -58,6 +58,7 @@ def facts():
 
 
 SUMS, FACTS = sums(), facts()
+KINDS_OF_SUMS = [sorted((q, a) for q, a in SUMS.items() if f" {word} " in q) for word in ("plus", "minus", "bigger", "after")]
 REPEATED = sorted({*NUMBERS, *(w for pair in OPPOSITES for w in pair), *COLOURS, *COLOURS.values(), *DAYS, *MONTHS, *ANIMALS, *THINGS})
 _sums, _facts = sorted(SUMS.items()), sorted(FACTS.items())
 

@@ -29,7 +29,7 @@ speaking() { # lane 1
     step vocoder train_vocoder.py 4000
     after codes
     step speaker train_speaker.py 350
-    step flow train_flow.py 3200
+    step flow train_flow.py 7000
 }
 
 hearing() { # lane 2
@@ -38,7 +38,7 @@ hearing() { # lane 2
     step speech_tokenizer train_speech_tokenizer.py 4000
     step codes train_speech_tokenizer.py codes
     step text_tokenizer text_tokenizer.py
-    step language_model train_language_model.py 2600 8000
+    step language_model train_language_model.py 2600 10700
 }
 
 echo 8 >/proc/self/autogroup 2>/dev/null || true

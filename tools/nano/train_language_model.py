@@ -19,7 +19,8 @@ from sizes import CODE0, CODE_PAD, CODES, DECODER, ENCODER
 from text_tokenizer import TextTokenizer
 
 BATCH = 16
-TASKS = dict(transcribe=0.36, hear_write=0.10, hear_speak=0.27, read_write=0.04, read_speak=0.05, say=0.06, again=0.06, tools=0.06)
+COUNTING = dict(read_write=14, sum_write=10, read_speak=3, sum_speak=4)   # further rows of a batch, of sums: learned by repetition
+TASKS = dict(transcribe=0.27, hear_write=0.21, hear_speak=0.25, read_write=0.04, read_speak=0.05, say=0.06, again=0.06, tools=0.06)
 
 
 class Heads(nn.Module):
@@ -52,12 +53,13 @@ class Used:
 
 
 class Tasks:
-    """Rows of a batch: ids, where the answer starts, and the sounds in them."""
+    """Rows of a batch: ids, where the answer starts, and the sounds in them; in groups, the first of which has all sounds."""
 
     def __init__(self, items, answers):
         self.items, self.answers, self.prompts = items, answers, Prompts(TextTokenizer.load())
         self.again = [i for i in items if i["question"] == domain.AGAIN]
         self.tools = [i for i in items if tool_call(i["question"])]
+        self.sums = [i for i in items if i["question"] in domain.SUMS]
 
     def sound(self, item, rng):
         """The item's recording roughened; in one of thirty, noise in its place: the item is then nothing that can be understood."""
@@ -74,6 +76,10 @@ class Tasks:
         style = rng.choice([CHAT, CHAT, CHAT, None, VOICE if spoken else None])
         if task == "say":
             return p.system(READ) + p.human_text(item["answer"]) + p.assistant(True), self.answer(item["answer"], True), []
+        if task.startswith("sum"):                            # the last word of an answer from those before it, without a question
+            known = len(p.encode(item["answer"].rsplit(" ", 1)[0])) * (5 if spoken else 1)
+            ids = self.answer(item["answer"], spoken)
+            return p.system(style) + p.assistant(spoken) + ids[:known], ids[known:], []
         if task.startswith("read"):
             return p.system(style) + p.human_text(item["question"]) + p.assistant(spoken), self.answer(item["answer"], spoken), []
         if task == "again":
@@ -87,6 +93,8 @@ class Tasks:
             mel, item = self.sound(rng.choice(self.tools) if rng.random() < 0.6 else item, rng)
             text = tool_call(item["question"]) or item["answer"]
             return p.system(CHAT) + p.tools() + p.human_sound(mel.shape[1]) + p.assistant(False), p.written(text), [(mel, item)]
+        if task == "hear_write" and rng.random() < 0.6:
+            item = rng.choice(self.sums)
         mel, item = self.sound(item, rng)
         if task == "transcribe":
             return p.system(TRANSCRIBE) + p.human_sound(mel.shape[1]) + p.assistant(False), p.written(item["question"]), [(mel, item)]
@@ -100,7 +108,13 @@ class Tasks:
         chosen = [self.items[k] for k in rng.sample(range(at, at + 3 * BATCH), BATCH)]
         tasks = rng.choices(list(TASKS), list(TASKS.values()), k=BATCH) if joint else ["transcribe"] * BATCH
         tasks[0] = "transcribe"
-        return [self.row(task, item, rng) for task, item in zip(tasks, chosen)]
+        rows = [self.row(task, item, rng) for task, item in zip(tasks, chosen)]
+        return [rows, *(self.counting(task, n, rng) for task, n in COUNTING.items() if joint)]
+
+    def counting(self, task, rows, rng):
+        kinds = domain.KINDS_OF_SUMS[:2] if task.startswith("sum") else domain.KINDS_OF_SUMS
+        sums = (rng.choice(rng.choice(kinds)) for _ in range(rows))
+        return [self.row(task, dict(question=question, answer=answer), rng) for question, answer in sums]
 
 
 def mask_some(mel, rng):
@@ -134,20 +148,26 @@ class Trainer:
             loss = loss + F.ctc_loss(scores[keep].float().transpose(0, 1).log_softmax(-1), flat, count[keep], length, zero_infinity=True)
         return loss
 
-    def losses(self, rows, rng, joint):
-        sounds = [sound for row in rows for sound in row[2]]
-        adapted, n12, encoded, n25 = self.model.hear([mask_some(mel, rng) for mel, _ in sounds])
-        ctc = self.ctc(sounds, encoded.float(), n25, adapted.float(), n12)
-        if not joint:
-            return ctc, torch.zeros(()), torch.zeros(())
+    def asked(self, rows, heard):
+        """What the decoder has at the rows' answers, and the ids that it should give: [answer ids, hidden], [answer ids]"""
         top = max(len(prompt) + len(answer) for prompt, answer, _ in rows) - 1
         ids, wanted = torch.zeros(len(rows), top, dtype=torch.long), torch.full((len(rows), top), -1)
         for k, (prompt, answer, _) in enumerate(rows):
             ids[k, :len(prompt) + len(answer) - 1] = torch.tensor(prompt + answer[:-1])
             wanted[k, len(prompt) - 1:len(prompt) + len(answer) - 1] = torch.tensor(answer)
-        hidden, _ = self.model.model(self.model.embed(ids, [a[:n] for a, n in zip(adapted, n12)]))
-        asked = wanted >= 0
-        loss, spoken = self.used.losses(hidden[asked], self.model.lm_head.weight, wanted[asked]), wanted[asked] >= CODE0
+        hidden, _ = self.model.model(self.model.embed(ids, heard))
+        return hidden[wanted >= 0], wanted[wanted >= 0]
+
+    def losses(self, groups, rng, joint):
+        """groups: rows with sounds first; rows of about one length each, since they are padded to the longest"""
+        sounds = [sound for row in groups[0] for sound in row[2]]
+        adapted, n12, encoded, n25 = self.model.hear([mask_some(mel, rng) for mel, _ in sounds])
+        ctc = self.ctc(sounds, encoded.float(), n25, adapted.float(), n12)
+        if not joint:
+            return ctc, torch.zeros(()), torch.zeros(())
+        found = [self.asked(rows, [] if k else [a[:n] for a, n in zip(adapted, n12)]) for k, rows in enumerate(groups)]
+        wanted = torch.cat([ids for _, ids in found])
+        loss, spoken = self.used.losses(torch.cat([hidden for hidden, _ in found]), self.model.lm_head.weight, wanted), wanted >= CODE0
         return ctc, loss[~spoken].mean(), loss[spoken].mean() if spoken.any() else torch.zeros(())
 
 
@@ -162,9 +182,9 @@ def main(alone, together):
     run = training.Run("language_model", trainer.both, alone + together, 2e-3, decay=0.02, warm=200, seed=3)
     for rng in run:
         joint = run.at >= alone
-        rows = trainer.tasks.batch(rng, joint)                # sounds and their mels in float32
+        groups = trainer.tasks.batch(rng, joint)              # sounds and their mels in float32
         with torch.autocast("cpu", torch.bfloat16):
-            ctc, text, codes = trainer.losses(rows, rng, joint)
+            ctc, text, codes = trainer.losses(groups, rng, joint)
         run.step(0.3 * ctc + text + 0.7 * codes if joint else ctc, ctc, text, codes)
 
 
