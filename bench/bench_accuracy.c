@@ -18,6 +18,7 @@ typedef struct accuracy {
     sa2_bench bench;
     sa2_bench_model_options model; /* the reference, and with `rounded` the other */
     sa2_quant_options rounded;
+    bool kv_int8; /* of the other */
     bool per_layer;
     sa2_dtype dtype;
     int longest;   /* ids of a prompt */
@@ -31,12 +32,12 @@ typedef struct accuracy {
 } accuracy;
 
 /* Logits of every position of a prompt, one model; the same call fills the reference or compares with it. */
-static sa2_status run_prompt(accuracy *a, const sa2_model *model, const sa2_prompt *prompt,
-                             float *reference, sa2_logit_error *error)
+static sa2_status run_prompt(accuracy *a, const sa2_model *model, sa2_dtype kv_dtype,
+                             const sa2_prompt *prompt, float *reference, sa2_logit_error *error)
 {
     sa2_decoder_bench b;
     sa2_status st =
-        sa2_decoder_bench_open(&b, model, a->dtype, 1, prompt->n, 0, prompt->n, &a->err);
+        sa2_decoder_bench_open(&b, model, a->dtype, kv_dtype, 1, prompt->n, 0, prompt->n, &a->err);
     if (st == SA2_OK) {
         sa2_upload(b.stream, b.batch.ids, prompt->ids);
         st = sa2_decoder_bench_step(&b, &a->err);
@@ -53,12 +54,13 @@ static sa2_status run_prompt(accuracy *a, const sa2_model *model, const sa2_prom
     return st;
 }
 
-static sa2_status run_prompts(accuracy *a, const sa2_model *model, sa2_logit_error *error)
+static sa2_status run_prompts(accuracy *a, const sa2_model *model, sa2_dtype kv_dtype,
+                              sa2_logit_error *error)
 {
     sa2_status st = SA2_OK;
     float *reference = a->reference;
     for (int i = 0; st == SA2_OK && i < a->prompts.n; i++) {
-        st = run_prompt(a, model, &a->prompts.all[i], reference, error);
+        st = run_prompt(a, model, kv_dtype, &a->prompts.all[i], reference, error);
         reference += a->prompts.all[i].n * a->n_tokens;
     }
     return st;
@@ -82,12 +84,13 @@ static sa2_status take_reference(accuracy *a, int n_files, char *const *files)
                 sa2_fail(&a->err, SA2_ERR_NOMEM, "bench: no memory for %zu bytes of logits", bytes);
     }
     if (st == SA2_OK)
-        st = run_prompts(a, &model, NULL);
+        st = run_prompts(a, &model, a->dtype, NULL);
     sa2_model_close(&model);
     return st;
 }
 
-static sa2_status compare(accuracy *a, sa2_quant_options rounded, sa2_logit_error *error)
+static sa2_status compare(accuracy *a, sa2_quant_options rounded, bool kv_int8,
+                          sa2_logit_error *error)
 {
     sa2_model model;
     sa2_bench_model_options options = a->model;
@@ -96,7 +99,7 @@ static sa2_status compare(accuracy *a, sa2_quant_options rounded, sa2_logit_erro
     sa2_status st = sa2_bench_model_open(&model, a->bench.backend, &options, &a->err);
     if (st != SA2_OK)
         return st;
-    st = run_prompts(a, &model, error);
+    st = run_prompts(a, &model, kv_int8 ? SA2_I8 : a->dtype, error);
     sa2_model_close(&model);
     return st;
 }
@@ -130,7 +133,7 @@ static sa2_status print_layers(accuracy *a)
         char name[48];
         sa2_logit_error error;
         st = compare(a, (sa2_quant_options){.layers = a->rounded.layers, .only_layer = i + 1},
-                     &error);
+                     false, &error);
         snprintf(name, sizeof name, "layer/%d/kl/mean", i);
         if (st == SA2_OK)
             print(a, name, error.kl_sum / (double)error.positions, "nats");
@@ -143,7 +146,7 @@ static sa2_status run_all(accuracy *a, int n_files, char *const *files)
     sa2_logit_error error;
     sa2_status st = take_reference(a, n_files, files);
     if (st == SA2_OK)
-        st = compare(a, a->rounded, &error);
+        st = compare(a, a->rounded, a->kv_int8, &error);
     if (st == SA2_OK)
         print_all(a, &error);
     if (st == SA2_OK && a->per_layer)
@@ -163,7 +166,7 @@ static bool is_count(const char *option, int n, int most, const sa2_usage_text *
 int sa2_bench_accuracy(int argc, char **argv)
 {
     enum { MOST_POSITIONS = 1 << 20, LONGEST = 4096 };
-    const char *dtype = "bf16";
+    const char *dtype = "bf16", *kv_dtype = NULL;
     sa2_backend_options backend = {0};
     sa2_quant_flags quant = {.layers = "int8"};
     accuracy a = {
@@ -177,6 +180,7 @@ int sa2_bench_accuracy(int argc, char **argv)
         {"quant", 0, SA2_OPTION_TEXT, &quant.layers, "TYPE", SA2_QUANT_CHOICE " (int8)"},
         {"lm-head", 0, SA2_OPTION_TEXT, &quant.head, "TYPE",
          "of lm_head (as --quant; int8 for int4)"},
+        SA2_KV_OPTION(&kv_dtype),
         {"per-layer", 0, SA2_OPTION_FLAG, &a.per_layer, NULL,
          "what each layer's matrices do alone"},
         {"dtype", 0, SA2_OPTION_TEXT, &dtype, "TYPE", "activations of both: bf16 or f32"},
@@ -191,7 +195,8 @@ int sa2_bench_accuracy(int argc, char **argv)
         .name = "sa2 bench accuracy",
         .synopsis = "[OPTIONS] [FILE...]",
         .summary =
-            "Reads prompts with the plain weights and with rounded ones, and compares the logits "
+            "Reads prompts with the plain weights and cache and with rounded ones, and compares "
+            "the logits "
             "of every position:\n"
             "Kullback-Leibler divergence, agreement of the best token, also where it leads by "
             "more than the noise.\n"
@@ -210,6 +215,7 @@ int sa2_bench_accuracy(int argc, char **argv)
     if (!is_count("longest", a.longest, LONGEST, &usage) ||
         !is_count("positions", a.positions, MOST_POSITIONS, &usage) ||
         !sa2_quant_flags_finish(&quant, &usage, &a.rounded) ||
+        !sa2_kv_flag_finish(kv_dtype, &usage, &a.kv_int8) ||
         !sa2_bench_model_ready(&a.model, &usage))
         return EX_USAGE;
     sa2_status st = sa2_backend_open(&a.bench.backend, &backend, &a.err);

@@ -133,7 +133,7 @@ static sa2_status run_all(generate *g, sa2_bench_model_options *options)
 
 int sa2_bench_generate(int argc, char **argv)
 {
-    const char *batches = "1,8,32";
+    const char *batches = "1,8,32", *kv_dtype = NULL;
     sa2_backend_options backend = {0};
     sa2_bench_model_options model = {.preset = "mini", .parts = SA2_MODEL_DECODER};
     sa2_quant_flags quant = {0};
@@ -149,6 +149,7 @@ int sa2_bench_generate(int argc, char **argv)
         {"layers", 0, SA2_OPTION_INT, &model.layers, "N",
          "of the decoder, to fit the memory (all)"},
         SA2_QUANT_OPTIONS(&quant),
+        SA2_KV_OPTION(&kv_dtype),
         {"batches", 0, SA2_OPTION_TEXT, &batches, "N,N,...", "requests at once (1,8,32)"},
         {"prompt", 0, SA2_OPTION_INT, &g->prompt, "N", "tokens in (128)"},
         {"length", 0, SA2_OPTION_INT, &g->length, "N", "tokens out (64)"},
@@ -190,6 +191,7 @@ int sa2_bench_generate(int argc, char **argv)
                 MAX_REQUESTS, batches);
         } else if (!sa2_bench_ready(&g->bench, &usage, n) ||
                    !sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
+                   !sa2_kv_flag_finish(kv_dtype, &usage, &g->engine_options.kv_int8) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
         } else if (sa2_rank_flags_open(&g->ranks, &backend.n_threads, &usage, &exit_code)) {

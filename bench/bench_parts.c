@@ -22,7 +22,7 @@
 typedef struct settings {
     sa2_bench bench;
     sa2_model model;
-    sa2_dtype dtype;
+    sa2_dtype dtype, kv_dtype;
     int context; /* positions before a decode step */
     bool ask;    /* run what lines of stdin name, so that another program can measure in between */
     sa2_status status;
@@ -320,7 +320,8 @@ static void bench_prefill(settings *s, int rows)
     if (!sa2_bench_wants(&s->bench, name))
         return;
     steps d = {.settings = s};
-    sa2_status st = sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, 1, rows, 0, 1, &s->err);
+    sa2_status st = sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, s->kv_dtype, 1, rows, 0,
+                                           1, &s->err);
     if (st == SA2_OK) {
         timings t = time_both(s, d.decoder.stream, run_step, start_step, &d);
         print_compute(s, name, t, rows, "tokens/s", sa2_decoder_bench_flops(&d.decoder));
@@ -337,8 +338,8 @@ static void bench_decode(settings *s, int n)
     if (!sa2_bench_wants(&s->bench, name))
         return;
     steps d = {.settings = s};
-    sa2_status st =
-        sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, n, 1, s->context, 1, &s->err);
+    sa2_status st = sa2_decoder_bench_open(&d.decoder, &s->model, s->dtype, s->kv_dtype, n, 1,
+                                           s->context, 1, &s->err);
     if (st == SA2_OK) {
         double before = sa2_ceilings_read(&s->bench);
         timings t = time_both(s, d.decoder.stream, run_step, start_step, &d);
@@ -431,7 +432,8 @@ static sa2_status run_all(settings *s, const sa2_bench_model_options *options)
 
 int sa2_bench_parts(int argc, char **argv)
 {
-    const char *dtype = "bf16";
+    const char *dtype = "bf16", *kv_dtype = NULL;
+    bool kv_int8 = false;
     float spend = 3.0f;
     sa2_backend_options backend = {0};
     sa2_bench_model_options model = {.preset = "mini"};
@@ -448,6 +450,7 @@ int sa2_bench_parts(int argc, char **argv)
          "of the decoder, to fit the memory (all)"},
         {"blocks", 0, SA2_OPTION_INT, &model.blocks, "N", "of the encoder (all)"},
         {"dtype", 0, SA2_OPTION_TEXT, &dtype, "TYPE", "activations: bf16 or f32"},
+        SA2_KV_OPTION(&kv_dtype),
         SA2_QUANT_OPTIONS(&quant),
         {"context", 0, SA2_OPTION_INT, &s->context, "N", "positions before a decode step (512)"},
         {"filter", 'f', SA2_OPTION_TEXT, &s->bench.filter, "TEXT",
@@ -484,10 +487,12 @@ int sa2_bench_parts(int argc, char **argv)
             exit_code = sa2_options_refuse(&usage, "--context: 0 to %d expected, %d found",
                                            SA2_LIMIT_POSITIONS, s->context);
         } else if (!sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
+                   !sa2_kv_flag_finish(kv_dtype, &usage, &kv_int8) ||
                    !sa2_bench_ready(&s->bench, &usage, n) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
         } else {
+            s->kv_dtype = kv_int8 ? SA2_I8 : s->dtype;
             sa2_status st = sa2_backend_open(&s->bench.backend, &backend, &s->err);
             if (st == SA2_OK)
                 st = run_all(s, &model);

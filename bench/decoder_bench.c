@@ -13,7 +13,7 @@ static sa2_kv_cache_view view_of(const sa2_decoder_bench *b, int n_pages)
                                .page_size = PAGE,
                                .kv_heads = c->kv_heads,
                                .head_dim = c->head_dim,
-                               .dtype = b->dtype};
+                               .dtype = b->kv_dtype};
 }
 
 /* The cache as a step finds it: not what some other program left on the device. */
@@ -89,11 +89,12 @@ static sa2_status fill_lists(sa2_decoder_bench *b, int n, int rows, int context,
 }
 
 sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, sa2_dtype dtype,
-                                  int n, int rows, int context, int last, sa2_error *err)
+                                  sa2_dtype kv_dtype, int n, int rows, int context, int last,
+                                  sa2_error *err)
 {
     const sa2_decoder_config *c = &model->config.decoder;
     int max_pages = (context + rows + PAGE - 1) / PAGE, all = n * rows;
-    *b = (sa2_decoder_bench){.model = model, .dtype = dtype};
+    *b = (sa2_decoder_bench){.model = model, .dtype = dtype, .kv_dtype = kv_dtype};
     b->kv = calloc((size_t)c->layers, sizeof *b->kv);
     b->block_table = calloc((size_t)n * (size_t)max_pages, sizeof(int32_t));
     b->offsets = calloc((size_t)n + 1, sizeof(int32_t));
@@ -159,9 +160,9 @@ static double layer_parameters(const sa2_decoder_config *c)
 double sa2_decoder_bench_bytes(const sa2_decoder_bench *b)
 {
     const sa2_decoder_config *c = &b->model->config.decoder;
-    double element = (double)sa2_dtype_bytes(b->dtype);
-    double cache =
-        2.0 * element * c->layers * c->kv_heads * c->head_dim * b->first[0] * b->batch.where.rows.n;
+    double row = (double)sa2_dtype_bytes(b->kv_dtype) * c->head_dim +
+                 (b->kv_dtype == SA2_I8 ? sizeof(float) : 0);
+    double cache = 2.0 * row * c->layers * c->kv_heads * b->first[0] * b->batch.where.rows.n;
     return sa2_bench_model_step_bytes(b->model) + cache;
 }
 

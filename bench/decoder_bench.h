@@ -8,7 +8,7 @@
 /* n sequences whose next rows begin at `context`; everything is made once and run as often as wanted. */
 typedef struct sa2_decoder_bench {
     const sa2_model *model;
-    sa2_dtype dtype;
+    sa2_dtype dtype, kv_dtype;
     sa2_stream *stream;
     sa2_arena arena; /* cache, tensors, work */
     sa2_kv_cache_view *kv;
@@ -17,10 +17,11 @@ typedef struct sa2_decoder_bench {
     sa2_tensor logits;
 } sa2_decoder_bench;
 
-/* rows of each of n sequences at positions [context, context + rows); logits of the last `last` rows of each. The ids
+/* kv_dtype is the cache's, dtype or I8. rows of each of n sequences at positions [context, context + rows); logits of the last `last` rows of each. The ids
  * are any: who wants others uploads them to batch.ids. */
 sa2_status sa2_decoder_bench_open(sa2_decoder_bench *b, const sa2_model *model, sa2_dtype dtype,
-                                  int n, int rows, int context, int last, sa2_error *err);
+                                  sa2_dtype kv_dtype, int n, int rows, int context, int last,
+                                  sa2_error *err);
 void sa2_decoder_bench_close(sa2_decoder_bench *b);
 
 /* One step, waited for, or only started. Errors: of the ops. */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/kernel_bench.h"
 
@@ -135,7 +136,14 @@ static bool fill_pages(paged_run *p, const sa2_kernel_pair *k, const sa2_kernel_
     return true;
 }
 
-static void bench_paged(sa2_kernel_bench *b, const char *name, int batch, int release, int rows)
+/* Bytes of a row of keys or of values. */
+static double row_bytes(sa2_dtype cached)
+{
+    return cached == SA2_I8 ? HEAD_DIM + (double)sizeof(float) : 2.0 * HEAD_DIM;
+}
+
+static void bench_paged(sa2_kernel_bench *b, sa2_dtype cached, const char *name, int batch,
+                        int release, int rows)
 {
     if (b->status != SA2_OK || !sa2_bench_wants(&b->bench, name))
         return;
@@ -149,7 +157,7 @@ static void bench_paged(sa2_kernel_bench *b, const char *name, int batch, int re
                              .page_size = PAGE,
                              .kv_heads = KV_HEADS,
                              .head_dim = HEAD_DIM,
-                             .dtype = SA2_BF16},
+                             .dtype = cached},
                    .scale = 1.0f / sqrtf(HEAD_DIM)};
     sa2_kernel_pair k = sa2_kernel_values(b, SA2_BF16, keys, KV_HEADS * HEAD_DIM);
     sa2_kernel_pair v = sa2_kernel_values(b, SA2_BF16, keys, KV_HEADS * HEAD_DIM);
@@ -175,7 +183,7 @@ static void bench_paged(sa2_kernel_bench *b, const char *name, int batch, int re
                               allowed);
         }
         double seen = rows == 1 ? (double)keys : (double)rows * ((double)rows + 1.0) / 2.0;
-        double bytes = (double)batch * 2.0 * keys * KV_HEADS * HEAD_DIM * 2.0 +
+        double bytes = (double)batch * 2.0 * keys * KV_HEADS * row_bytes(cached) +
                        2.0 * (double)sa2_tensor_bytes(&y.host);
         sa2_kernel_report(b, name, run_paged, &p, bytes,
                           4.0 * (double)batch * seen * HEADS * HEAD_DIM, true);
@@ -185,12 +193,31 @@ static void bench_paged(sa2_kernel_bench *b, const char *name, int batch, int re
     sa2_arena_rewind(&b->host, host);
 }
 
+/* The cache in 8 bits beside the same in bf16. */
+static void bench_long_caches(sa2_kernel_bench *b)
+{
+    static const struct {
+        int batch, keys, rows;
+    } cases[] = {{1, 4096, 1}, {8, 4096, 1}, {1, 16384, 1}, {8, 16384, 1}, {1, 2048, 2048}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (int rounded = 0; rounded < 2; rounded++) {
+            char name[64];
+            snprintf(name, sizeof name, "attention_paged/%s_%dx%d%s",
+                     cases[i].rows == 1 ? "decode" : "prompt", cases[i].batch, cases[i].keys,
+                     rounded ? "_int8" : "");
+            bench_paged(b, rounded ? SA2_I8 : SA2_BF16, name, cases[i].batch, cases[i].keys,
+                        cases[i].rows);
+        }
+}
+
 void sa2_kernel_attention(sa2_kernel_bench *b)
 {
-    bench_paged(b, "attention_paged/decode_1x2048", 1, 2048, 1);
-    bench_paged(b, "attention_paged/decode_32x1024", 32, 1024, 1);
-    bench_paged(b, "attention_paged/decode_128x1024", 128, 1024, 1);
-    bench_paged(b, "attention_paged/prompt_353", 1, 353, 353);
+    bench_paged(b, SA2_BF16, "attention_paged/decode_1x2048", 1, 2048, 1);
+    bench_paged(b, SA2_BF16, "attention_paged/decode_32x1024", 32, 1024, 1);
+    bench_paged(b, SA2_BF16, "attention_paged/decode_128x1024", 128, 1024, 1);
+    bench_paged(b, SA2_BF16, "attention_paged/prompt_353", 1, 353, 353);
+    if (strcmp(sa2_backend_device(b->bench.backend), "cpu") == 0)
+        bench_long_caches(b); /* 8 bits are the processor's alone */
     bench_attention(b, SA2_BF16, "attention/encoder_25s", 1251, 20, 64);
     bench_attention(b, SA2_F32, "attention/encoder_25s_f32", 1251, 20, 64);
 }

@@ -201,7 +201,7 @@ typedef struct sa2_kv_cache_view {
     int n_pages;
     int page_size; /* positions in a page: a multiple of 16 */
     int kv_heads, head_dim;
-    sa2_dtype dtype; /* F32 or BF16 */
+    sa2_dtype dtype; /* F32, BF16 or I8 */
 } sa2_kv_cache_view;
 
 size_t sa2_kv_page_bytes(const sa2_stream *s, const sa2_kv_cache_view *cache);
@@ -215,7 +215,9 @@ typedef struct sa2_paged_rows {
     int max_pages;
 } sa2_paged_rows;
 
-/* Writes k, v [rows, kv_heads, d] (dtype of the cache) to their positions. */
+/* Writes k, v [rows, kv_heads, d] to their positions. They have the cache's dtype; in a cache of I8, f32 or bf16. There
+ * each d values of a row become whole steps, -127 to 127, of their largest magnitude / 127, rounded to nearest even; the
+ * step, an f32, lies in the page as well. All are 0 where none reaches 2^-100, and NaN where one is not finite. */
 void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
                   const sa2_paged_rows *where);
 
@@ -228,7 +230,8 @@ void sa2_kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page_c
 
 /* Causal grouped-query attention over the cache: the query at position p sees keys 0 to p, its own
  * stored before. Head h of q uses kv head h / (heads / kv_heads).
- *   y, q [rows, heads, d], dtype of the cache. The result of a row depends on its position and
+ *   y, q [rows, heads, d], of one dtype: the cache's; over I8, f32 or bf16, where a product in bf16 rounds values, but
+ *   not keys, times their steps to it. The result of a row depends on its position and
  *   keys alone: not on other rows, on how rows are cut into calls, nor on which pages hold the keys. */
 void sa2_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q, const sa2_kv_cache_view *cache,
                          const sa2_paged_rows *where, float scale);

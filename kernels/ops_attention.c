@@ -123,14 +123,22 @@ static const char *judge_paged(const sa2_kv_cache_view *cache, const sa2_paged_r
     return NULL;
 }
 
+/* What a cache of this dtype takes and gives. */
+static bool suits_cache(const sa2_kv_cache_view *cache, sa2_dtype dtype)
+{
+    if (cache->dtype == SA2_I8)
+        return dtype == SA2_F32 || dtype == SA2_BF16;
+    return dtype == cache->dtype;
+}
+
 void sa2_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
                   const sa2_paged_rows *where)
 {
     if (s->status != SA2_OK)
         return;
     const char *wrong = NULL;
-    if (k.ndim != 3 || !sa2_tensor_same_shape(&k, &v) || k.dtype != cache->dtype ||
-        v.dtype != cache->dtype || k.shape[1] != cache->kv_heads || k.shape[2] != cache->head_dim)
+    if (k.ndim != 3 || !sa2_tensor_same_shape(&k, &v) || !suits_cache(cache, k.dtype) ||
+        v.dtype != k.dtype || k.shape[1] != cache->kv_heads || k.shape[2] != cache->head_dim)
         wrong = "k, v [rows, kv_heads, d] in the cache's dtype expected";
     else
         wrong = judge_paged(cache, where, k.shape[0]);
@@ -161,9 +169,8 @@ void sa2_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q, const sa2_kv
     if (s->status != SA2_OK)
         return;
     const char *wrong = NULL;
-    if (q.ndim != 3 || !sa2_tensor_same_shape(&y, &q) || q.dtype != cache->dtype ||
-        y.dtype != cache->dtype || q.shape[1] % cache->kv_heads != 0 ||
-        q.shape[2] != cache->head_dim)
+    if (q.ndim != 3 || !sa2_tensor_same_shape(&y, &q) || !suits_cache(cache, q.dtype) ||
+        y.dtype != q.dtype || q.shape[1] % cache->kv_heads != 0 || q.shape[2] != cache->head_dim)
         wrong = "y, q [rows, heads, d] in the cache's dtype expected";
     else
         wrong = judge_paged(cache, where, q.shape[0]);

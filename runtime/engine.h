@@ -33,10 +33,11 @@ typedef struct sa2_engine sa2_engine;
 /* ---- the engine ---- */
 
 typedef struct sa2_engine_options {
-    const char *device;      /* "auto" (or NULL) or a name of backend.h */
-    const char *isa;         /* "auto" (or NULL): of the CPU backend */
-    int n_threads;           /* 0: all processors */
-    bool f32;                /* activations and cache in f32 instead of bf16 */
+    const char *device; /* "auto" (or NULL) or a name of backend.h */
+    const char *isa;    /* "auto" (or NULL): of the CPU backend */
+    int n_threads;      /* 0: all processors */
+    bool f32;           /* activations and cache in f32 instead of bf16 */
+    bool kv_int8;       /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */
     sa2_quant_options quant; /* weights of the decoder in fewer bits */
 
     int max_model_len;          /* positions of a request; 0: what the model has */

@@ -62,6 +62,8 @@ expect 64 "none given" "$sa2" transcribe -m "$tiny"
 expect 64 "a folder expected" "$sa2" transcribe "$work/a.wav"
 expect 64 "temperature" "$sa2" transcribe $ask --temperature -1 "$work/a.wav"
 expect 64 "bf16 or f32 expected" "$sa2" transcribe $ask --dtype int3 "$work/a.wav"
+expect 64 "--kv-cache-dtype: auto or int8 expected" "$sa2" transcribe $ask --kv-cache-dtype int4 "$work/a.wav"
+expect 0 "" "$sa2" transcribe $ask --kv-cache-dtype int8 "$work/a.wav"
 expect 64 "one answer to each sound" "$sa2" transcribe $ask -n 2 "$work/a.wav"
 for raw in s16le s16le:99999999999999 s16le:16000:1:1 u8:8000 ""; do
     expect 64 "--raw: s16le:RATE" "$sa2" transcribe -m "$work/none" --raw "$raw" "$work/a.wav"
@@ -145,6 +147,8 @@ expect 0 '"unit":"tokens/s"' "$sa2" bench generate --preset tiny --prompt 16 --l
 expect 0 '"case":"kl/mean"' "$sa2" bench accuracy --json --positions 40 --per-layer "$source/tests/golden/language_model/decode_batch.safetensors"
 expect 0 '"case":"top1/same"' "$sa2" bench accuracy --json --longest 8 --dtype f32 --lm-head none
 expect 64 "--quant: none, int8 or int4 expected" "$sa2" bench accuracy --quant int7
+expect 0 '"case":"top1/same"' "$sa2" bench accuracy --json --longest 8 --quant none --kv-cache-dtype int8
+expect 64 "--kv-cache-dtype: auto or int8 expected" "$sa2" bench accuracy --kv-cache-dtype fp8
 expect 65 "no ids and no text" "$sa2" bench accuracy /dev/null
 expect 66 "nowhere.txt" "$sa2" bench accuracy /nowhere.txt
 expect 64 'no measurement "speed"' "$sa2" bench speed

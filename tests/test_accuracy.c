@@ -152,8 +152,8 @@ static float *logits_of(const sa2_model *model, const sa2_prompts *prompts)
         const sa2_prompt *p = &prompts->all[i];
         sa2_decoder_bench b;
         sa2_error err = {0};
-        assert_int_equal(sa2_decoder_bench_open(&b, model, SA2_BF16, 1, p->n, 0, p->n, &err),
-                         SA2_OK);
+        assert_int_equal(
+            sa2_decoder_bench_open(&b, model, SA2_BF16, SA2_BF16, 1, p->n, 0, p->n, &err), SA2_OK);
         memcpy(b.batch.ids.data, p->ids, (size_t)p->n * sizeof *p->ids);
         assert_int_equal(sa2_decoder_bench_step(&b, &err), SA2_OK);
         memcpy(to, b.logits.data, (size_t)(p->n * vocab) * sizeof *to);

@@ -33,6 +33,21 @@ static const shape shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
+/* What activations are, and what the cache holds of them. */
+typedef struct kind {
+    sa2_dtype dtype, cache;
+} kind;
+
+static const kind kinds[] = {
+    {SA2_F32, SA2_F32}, {SA2_BF16, SA2_BF16}, {SA2_F32, SA2_I8}, {SA2_BF16, SA2_I8}};
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* The device has no cache of 8 bits. */
+static bool lacks(const test_env *env, int b)
+{
+    return kinds[b % N_KINDS].cache == SA2_I8 && test_is_simulated(env, b / N_KINDS);
+}
+
 /* A simulated device takes seconds for the largest: against the definition once, not for every cut. */
 static bool is_too_long(const test_env *env, int stream, const shape *p)
 {
@@ -180,12 +195,28 @@ static void define_row(const shape *p, int64_t keys, const double *q, const doub
     }
 }
 
-static double *define(test_env *env, const content *c)
+/* Rows of d values as a cache of 8 bits has them: whole steps of the largest / 127. */
+static void round_rows(double *x, int64_t rows, int d)
+{
+    for (; rows > 0; rows--, x += d) {
+        float largest = 0.0f;
+        for (int e = 0; e < d; e++)
+            largest = fmaxf(largest, (float)fabs(x[e]));
+        for (int e = 0; e < d; e++)
+            x[e] = (double)(rintf((float)x[e] * (127.0f / largest)) * (largest / 127.0f));
+    }
+}
+
+static double *define(test_env *env, const content *c, sa2_dtype cached)
 {
     const shape *p = c->shape;
     int64_t q_step = (int64_t)p->heads * p->d, k_step = (int64_t)p->kv_heads * p->d;
-    const double *q = test_values(env, &c->q), *k = test_values(env, &c->k);
-    const double *v = test_values(env, &c->v);
+    const double *q = test_values(env, &c->q);
+    double *k = test_values(env, &c->k), *v = test_values(env, &c->v);
+    if (cached == SA2_I8) {
+        round_rows(k, c->k.shape[0] * p->kv_heads, p->d);
+        round_rows(v, c->v.shape[0] * p->kv_heads, p->d);
+    }
     double *y = test_doubles(env, c->q.shape[0] * q_step);
     for (int i = 0; i < p->n; i++)
         for (int64_t r = p->lengths[i] - p->rows[i]; r < p->lengths[i]; r++)
@@ -212,15 +243,18 @@ static void paged_attention_matches_its_definition(void **state)
 {
     test_env *env = *state;
     for (int i = 0; i < N_SHAPES; i++)
-        for (int b = 0; b < 2 * env->n_streams; b++) {
-            sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-            sa2_stream *s = env->streams[b / 2];
-            content c = make_content(env, dtype, &shapes[i]);
-            cache to = make_cache(env, s, dtype, &shapes[i], page_sizes[i % N_PAGE_SIZES]);
+        for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+            if (lacks(env, b))
+                continue;
+            kind as = kinds[b % N_KINDS];
+            sa2_stream *s = env->streams[b / N_KINDS];
+            content c = make_content(env, as.dtype, &shapes[i]);
+            cache to = make_cache(env, s, as.cache, &shapes[i], page_sizes[i % N_PAGE_SIZES]);
             sa2_tensor y = run_all(env, s, &c, &to, 4096);
             char what[32];
             snprintf(what, sizeof what, "paged, shape %d", i);
-            assert_close(env, s, what, &y, define(env, &c), tolerance(dtype, shapes[i].scale));
+            assert_close(env, s, what, &y, define(env, &c, as.cache),
+                         tolerance(as.dtype, shapes[i].scale));
             test_reset(env);
         }
 }
@@ -232,16 +266,16 @@ static void pages_and_chunks_do_not_change_a_bit(void **state)
     test_env *env = *state;
     static const int chunks[] = {1, 3, 16, 50, 64};
     for (int i = 0; i < N_SHAPES; i++)
-        for (int b = 0; b < 2 * env->n_streams; b++) {
-            if (is_too_long(env, b / 2, &shapes[i]))
+        for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+            if (lacks(env, b) || is_too_long(env, b / N_KINDS, &shapes[i]))
                 continue;
-            sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-            sa2_stream *s = env->streams[b / 2];
-            content c = make_content(env, dtype, &shapes[i]);
-            cache one = make_cache(env, s, dtype, &shapes[i], 64);
+            kind as = kinds[b % N_KINDS];
+            sa2_stream *s = env->streams[b / N_KINDS];
+            content c = make_content(env, as.dtype, &shapes[i]);
+            cache one = make_cache(env, s, as.cache, &shapes[i], 64);
             sa2_tensor want = run_all(env, s, &c, &one, 4096);
             for (int j = 0; j < N_PAGE_SIZES; j++) {
-                cache to = make_cache(env, s, dtype, &shapes[i], page_sizes[j]);
+                cache to = make_cache(env, s, as.cache, &shapes[i], page_sizes[j]);
                 int chunk = chunks[(i + j) % N_PAGE_SIZES];
                 if (shapes[i].rows[0] / chunk > 16)
                     chunk = 50;
@@ -256,13 +290,13 @@ static void a_sequence_has_the_same_bits_in_any_batch(void **state)
 {
     test_env *env = *state;
     for (int i = 0; i < N_SHAPES; i++)
-        for (int b = 0; b < 2 * env->n_streams; b++) {
-            if (is_too_long(env, b / 2, &shapes[i]))
+        for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+            if (lacks(env, b) || is_too_long(env, b / N_KINDS, &shapes[i]))
                 continue;
-            sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-            sa2_stream *s = env->streams[b / 2];
-            content c = make_content(env, dtype, &shapes[i]);
-            cache all = make_cache(env, s, dtype, &shapes[i], 32);
+            kind as = kinds[b % N_KINDS];
+            sa2_stream *s = env->streams[b / N_KINDS];
+            content c = make_content(env, as.dtype, &shapes[i]);
+            cache all = make_cache(env, s, as.cache, &shapes[i], 32);
             sa2_tensor want = run_all(env, s, &c, &all, 4096);
             for (int j = 0; j < shapes[i].n; j++) {
                 shape alone = shapes[i];
@@ -275,7 +309,7 @@ static void a_sequence_has_the_same_bits_in_any_batch(void **state)
                 own.q = sa2_tensor_rows(c.q, c.offsets[j], alone.lengths[0]);
                 own.k = sa2_tensor_rows(c.k, c.offsets[j], alone.lengths[0]);
                 own.v = sa2_tensor_rows(c.v, c.offsets[j], alone.lengths[0]);
-                cache to = make_cache(env, s, dtype, &alone, 32);
+                cache to = make_cache(env, s, as.cache, &alone, 32);
                 sa2_tensor y = run_all(env, s, &own, &to, 4096);
                 sa2_tensor part = sa2_tensor_rows(want, c.offsets[j], alone.lengths[0]);
                 assert_same_bits("alone", &y, &part);
@@ -290,14 +324,14 @@ static void threads_do_not_change_a_bit(void **state)
     test_env three;
     test_env_open_all(&three, 3);
     for (int i = 0; i < N_SHAPES; i++)
-        for (int b = 0; b < 2 * env->n_streams; b++) {
-            if (is_too_long(env, b / 2, &shapes[i]))
+        for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+            if (lacks(env, b) || is_too_long(env, b / N_KINDS, &shapes[i]))
                 continue;
-            sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-            sa2_stream *s = env->streams[b / 2], *s3 = three.streams[b / 2];
-            content c = make_content(env, dtype, &shapes[i]);
-            cache one = make_cache(env, s, dtype, &shapes[i], 64);
-            cache many = make_cache(env, s3, dtype, &shapes[i], 64);
+            kind as = kinds[b % N_KINDS];
+            sa2_stream *s = env->streams[b / N_KINDS], *s3 = three.streams[b / N_KINDS];
+            content c = make_content(env, as.dtype, &shapes[i]);
+            cache one = make_cache(env, s, as.cache, &shapes[i], 64);
+            cache many = make_cache(env, s3, as.cache, &shapes[i], 64);
             sa2_tensor want = run_all(env, s, &c, &one, 40), y = run_all(env, s3, &c, &many, 40);
             assert_same_bits("threads", &y, &want);
             test_reset(env);
@@ -309,12 +343,15 @@ static void threads_do_not_change_a_bit(void **state)
 static void a_position_does_not_see_later_ones(void **state)
 {
     test_env *env = *state;
-    for (int b = 0; b < 2 * env->n_streams; b++) {
-        sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-        sa2_stream *s = env->streams[b / 2];
+    for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+        if (lacks(env, b))
+            continue;
+        kind as = kinds[b % N_KINDS];
+        sa2_stream *s = env->streams[b / N_KINDS];
         const shape *p = &shapes[3];
-        content c = make_content(env, dtype, p);
-        cache one = make_cache(env, s, dtype, p, 16), other = make_cache(env, s, dtype, p, 16);
+        content c = make_content(env, as.dtype, p);
+        cache one = make_cache(env, s, as.cache, p, 16),
+              other = make_cache(env, s, as.cache, p, 16);
         sa2_tensor y = run_all(env, s, &c, &one, 4096);
         int32_t last = c.offsets[1] - 1; /* of the first sequence */
         sa2_tensor late = sa2_tensor_rows(c.k, last, 1);
@@ -331,12 +368,14 @@ static void a_position_does_not_see_later_ones(void **state)
 static void copied_pages_hold_what_their_originals_held(void **state)
 {
     test_env *env = *state;
-    for (int b = 0; b < 2 * env->n_streams; b++) {
-        sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-        sa2_stream *s = env->streams[b / 2];
+    for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+        if (lacks(env, b))
+            continue;
+        kind as = kinds[b % N_KINDS];
+        sa2_stream *s = env->streams[b / N_KINDS];
         static const shape p = {2, 1, 64, 1, {16}, {16}, 0.125f};
-        content c = make_content(env, dtype, &p);
-        cache to = make_cache(env, s, dtype, &p, 16);
+        content c = make_content(env, as.dtype, &p);
+        cache to = make_cache(env, s, as.cache, &p, 16);
         sa2_tensor y = run_all(env, s, &c, &to, 16);
         int32_t a = to.table[0], other = 1 - a;
         /* In this order: there, onto itself, and back over what was destroyed. */
@@ -367,11 +406,13 @@ static void storing_touches_its_positions_only(void **state)
 {
     test_env *env = *state;
     static const shape p = {2, 2, 24, 1, {64}, {64}, 1.0f};
-    for (int b = 0; b < 2 * env->n_streams; b++) {
-        sa2_dtype dtype = b % 2 == 0 ? SA2_F32 : SA2_BF16;
-        sa2_stream *s = env->streams[b / 2];
-        content c = make_content(env, dtype, &p);
-        cache to = make_cache(env, s, dtype, &p, 32);
+    for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+        if (lacks(env, b))
+            continue;
+        kind as = kinds[b % N_KINDS];
+        sa2_stream *s = env->streams[b / N_KINDS];
+        content c = make_content(env, as.dtype, &p);
+        cache to = make_cache(env, s, as.cache, &p, 32);
         sa2_tensor before = run_all(env, s, &c, &to, 64);
         /* Again position 40 alone, with what it has: nothing may change. Then with other values:
          * rows before it stay, rows from it on do not. */
@@ -388,7 +429,41 @@ static void storing_touches_its_positions_only(void **state)
         sa2_tensor upper = sa2_tensor_rows(y, 0, 40), same = sa2_tensor_rows(before, 0, 40);
         assert_same_bits("earlier rows", &upper, &same);
         sa2_tensor last = sa2_tensor_rows(y, 63, 1), old = sa2_tensor_rows(before, 63, 1);
-        assert_memory_not_equal(last.data, old.data, (size_t)p.d * sa2_dtype_bytes(dtype));
+        assert_memory_not_equal(last.data, old.data, (size_t)p.d * sa2_dtype_bytes(as.dtype));
+        test_reset(env);
+    }
+}
+
+/* The ends of what 8 bits hold: rows of nothing, of tiny values, of what is no number. */
+static void rounded_rows_keep_zero_and_what_is_not_finite(void **state)
+{
+    test_env *env = *state;
+    static const shape p = {2, 1, 40, 1, {4}, {4}, 1.0f};
+    for (int b = 0; b < N_KINDS * env->n_streams; b++) {
+        kind as = kinds[b % N_KINDS];
+        if (as.cache != SA2_I8 || lacks(env, b))
+            continue;
+        static const float values[] = {0.0f, 0x1p-101f, 0x1p-99f, INFINITY};
+        sa2_stream *s = env->streams[b / N_KINDS];
+        content c = make_content(env, as.dtype, &p);
+        for (int64_t r = 0; r < 4; r++) /* the last row also has zeros, which are to be NaN */
+            for (int64_t e = 0; e < (r < 3 ? p.d : 1); e++) {
+                sa2_tensor row = sa2_tensor_rows(c.v, r, 1);
+                if (as.dtype == SA2_F32)
+                    ((float *)row.data)[e] = values[r];
+                else
+                    ((uint16_t *)row.data)[e] = sa2_f32_to_bf16(values[r]);
+            }
+        cache to = make_cache(env, s, as.cache, &p, 16);
+        sa2_tensor y = run_all(env, s, &c, &to, 1);
+        const double *found = test_values(env, &y);
+        int64_t n = (int64_t)p.heads * p.d;
+        for (int64_t i = 0; i < 2 * n; i++)
+            assert_true(found[i] == 0.0);
+        for (int64_t i = 2 * n; i < 3 * n; i++)
+            assert_true(found[i] > 0.0 && found[i] < 0x1p-99);
+        for (int64_t i = 3 * n; i < 4 * n; i++)
+            assert_true(isnan(found[i]));
         test_reset(env);
     }
 }
@@ -425,6 +500,14 @@ static void bad_arguments_are_refused_by_name(void **state)
     view.kv_heads = 3;
     sa2_attention_paged(s, y, c.q, &view, &where, 1.0f);
     assert_refused(s, "attention_paged: y, q [rows, heads, d] in the cache's dtype expected");
+    view = to.view;
+    view.dtype = SA2_I8;
+    sa2_tensor half = sa2_tensor_heads(test_random(env, SA2_BF16, 40, 32), 2);
+    sa2_kv_store(s, &view, c.k, half, &where);
+    assert_refused(s, "kv_store: k, v [rows, kv_heads, d] in the cache's dtype expected");
+    view.dtype = SA2_U8;
+    sa2_kv_store(s, &view, c.k, c.v, &where);
+    assert_refused(s, "kv_store: k, v [rows, kv_heads, d] in the cache's dtype expected");
     sa2_kv_copy(s, &to.view, &(sa2_page_copy){0, to.view.n_pages}, 1);
     assert_refused(s, "kv_copy: page 0 to page 4 of 4");
     test_reset(env);
@@ -454,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_position_does_not_see_later_ones),
         cmocka_unit_test(copied_pages_hold_what_their_originals_held),
         cmocka_unit_test(storing_touches_its_positions_only),
+        cmocka_unit_test(rounded_rows_keep_zero_and_what_is_not_finite),
         cmocka_unit_test(bad_arguments_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -30,6 +30,7 @@ typedef struct wish {
 
 typedef struct world {
     test_model model;
+    bool kv_int8;
     wish *wishes;         /* [N_REQUESTS] */
     test_answer *alone;   /* [N_REQUESTS] */
     test_answer *crowded; /* [N_REQUESTS] */
@@ -120,14 +121,16 @@ static sa2_engine *open_engine(world *w, sa2_engine_options options)
     sa2_engine *engine;
     sa2_error err = {0};
     options.request_bytes = 64 << 20;
+    options.kv_int8 = w->kv_int8;
     if (sa2_engine_create_from_model(&engine, &w->model.model, NULL, &options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     return engine;
 }
 
-static int open_world(void **state)
+static int open_world(void **state, bool kv_int8)
 {
     world *w = calloc(1, sizeof *w);
+    w->kv_int8 = kv_int8;
     w->random = 11;
     test_model_open(&w->model, N_THREADS);
     w->wishes = calloc(N_REQUESTS, sizeof *w->wishes);
@@ -141,6 +144,16 @@ static int open_world(void **state)
     sa2_engine_destroy(engine);
     *state = w;
     return 0;
+}
+
+static int open_plain(void **state)
+{
+    return open_world(state, false);
+}
+
+static int open_rounded(void **state)
+{
+    return open_world(state, true);
 }
 
 static int close_world(void **state)
@@ -224,19 +237,20 @@ static void compare(world *w, sa2_engine *engine, const char *config)
 static void a_request_in_a_crowd_says_what_it_says_alone(void **state)
 {
     world *w = *state;
-    /* A position has 2 layers * 2 * 64 values of 2 bytes: 512 bytes. The longest request, 3 answers of 160 + 40
+    /* A position has 2 layers * 2 * 64 values of 2 bytes, or of 1 and a step of 4. The longest request, 3 answers of 160 + 40
      * positions, needs up to 600 positions. */
-    static const sa2_engine_options configs[] = {
+    const size_t position = w->kv_int8 ? 272 : 512;
+    const sa2_engine_options configs[] = {
         {.block_size = 16,
          .max_num_batched_tokens = 16,
          .max_num_seqs = 16,
-         .kv_cache_bytes = 512 * 512},
+         .kv_cache_bytes = position * 512},
         {.block_size = 48,
          .max_num_batched_tokens = 33,
          .max_num_seqs = 32,
-         .kv_cache_bytes = 512 * 576,
+         .kv_cache_bytes = position * 576,
          .no_prefix_caching = true},
-        {.block_size = 32, .max_num_batched_tokens = 512, .kv_cache_bytes = 512 * 2048},
+        {.block_size = 32, .max_num_batched_tokens = 512, .kv_cache_bytes = position * 2048},
     };
     int64_t n_preemptions = 0, n_cached = 0;
     for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
@@ -257,10 +271,18 @@ static void a_request_in_a_crowd_says_what_it_says_alone(void **state)
     assert_true(n_preemptions > 0 && n_cached > 0);
 }
 
+/* Rounding depends on a row's values alone, and a prompt's own rows are read as rounded in every cut. */
+static void and_with_a_cache_in_8_bits(void **state)
+{
+    a_request_in_a_crowd_says_what_it_says_alone(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_request_in_a_crowd_says_what_it_says_alone),
+        cmocka_unit_test_setup_teardown(a_request_in_a_crowd_says_what_it_says_alone, open_plain,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(and_with_a_cache_in_8_bits, open_rounded, close_world),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

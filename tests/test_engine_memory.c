@@ -51,7 +51,23 @@ static void the_plan_is_told_and_its_sum_is_that_of_its_lines(void **state)
     assert_non_null(strstr(told.text[told.n - 1], "sum"));
     assert_true(sum - 2.0 * last < 0.1 * told.n && 2.0 * last - sum < 0.1 * told.n); /* rounded */
     /* 2 layers of keys and values of 64 columns in bf16: 512 bytes a position */
-    assert_non_null(strstr(told.text[1], "32 pages of 64 positions, 2048 in all"));
+    assert_non_null(strstr(told.text[1], "bf16: 32 pages of 64 positions, 2048 in all"));
+    sa2_engine_destroy(engine);
+}
+
+static void the_same_memory_holds_nearly_twice_as_much_in_8_bits(void **state)
+{
+    test_model *model = *state;
+    lines told = {0};
+    sa2_engine_options options = small;
+    options.kv_int8 = true;
+    options.log = keep_line;
+    options.context = &told;
+    sa2_engine *engine;
+    assert_int_equal(sa2_engine_create_from_model(&engine, &model->model, NULL, &options, NULL),
+                     SA2_OK);
+    /* 512 bytes a position become 256 and 4 steps of 4: 1 MB holds 60.2 pages */
+    assert_non_null(strstr(told.text[1], "int8: 60 pages of 64 positions, 3840 in all"));
     sa2_engine_destroy(engine);
 }
 
@@ -259,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_plan_is_told_and_its_sum_is_that_of_its_lines),
+        cmocka_unit_test(the_same_memory_holds_nearly_twice_as_much_in_8_bits),
         cmocka_unit_test(a_plan_that_does_not_fit_is_refused_with_its_sum),
         cmocka_unit_test(create_survives_every_failing_allocation),
         cmocka_unit_test(opening_a_folder_survives_failing_allocations),

@@ -165,6 +165,8 @@ static void answers_are_the_same_on_every_run(void **state)
     for (int size = 2; size <= 4; size *= 2) {
         for (int run = 0; run < 2; run++) {
             scene s = ordinary();
+            for (int i = 0; i < size; i++) /* four ranks, each with one head of keys: in 8 bits */
+                s.options[i].kv_int8 = size == 4;
             stage *st = open_stage(size, 0, &s);
             if (st->status != SA2_OK)
                 fail_msg("%s", st->err.message);
@@ -215,6 +217,18 @@ static void other_options_are_refused_on_all_ranks(void **state)
     close_stage(st, &s);
     for (int i = 1; i < 4; i++)
         expect(s.said[i], "max_num_seqs: ");
+}
+
+static void a_cache_of_another_type_is_refused_on_all_ranks(void **state)
+{
+    (void)state;
+    scene s = ordinary();
+    s.options[1].kv_int8 = true;
+    stage *st = open_stage(2, 0, &s);
+    assert_int_equal(st->status, SA2_ERR_ARG);
+    expect(st->err.message, "dtype of the cache: 1 on rank 0, 4 on rank 1; all ranks are to be");
+    close_stage(st, &s);
+    expect(s.said[1], "dtype of the cache: ");
 }
 
 static void a_rank_that_cannot_start_ends_the_start_of_all(void **state)
@@ -383,6 +397,7 @@ int main(void)
         cmocka_unit_test(answers_are_the_same_on_every_run),
         cmocka_unit_test(ranks_wait_for_a_rank_0_that_has_nothing_to_do),
         cmocka_unit_test(other_options_are_refused_on_all_ranks),
+        cmocka_unit_test(a_cache_of_another_type_is_refused_on_all_ranks),
         cmocka_unit_test(a_rank_that_cannot_start_ends_the_start_of_all),
         cmocka_unit_test(a_model_that_is_not_there_ends_the_start_of_all),
         cmocka_unit_test(a_request_is_told_which_rank_died),

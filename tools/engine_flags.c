@@ -19,6 +19,7 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
         {"threads", 't', SA2_OPTION_INT, &o->n_threads, "N",
          "threads of the CPU backend (all processors; this rank's share)"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},
+        SA2_KV_OPTION(&f->kv_dtype),
         SA2_QUANT_OPTIONS(&f->quant),
         {"max-model-len", 0, SA2_OPTION_INT, &o->max_model_len, "N",
          "positions of a request (what the model has)"},
@@ -115,7 +116,8 @@ sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usa
     int template =
         choose(usage, "template", f->template, 3, (const char *const[]){"default", "hf", "fork"});
     if (dtype < 0 || rule < 0 ||
-        template <0 || !sa2_quant_flags_finish(&f->quant, usage, &f->options.quant))
+        template <0 || !sa2_quant_flags_finish(&f->quant, usage, &f->options.quant) ||
+                  !sa2_kv_flag_finish(f->kv_dtype, usage, &f->options.kv_int8))
         return NULL;
     f->options.f32 = dtype == 1;
     f->options.audio_rule = rule == 1 ? SA2_LENGTH_VLLM : SA2_LENGTH_HF;

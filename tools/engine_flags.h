@@ -10,7 +10,7 @@
 #include "tools/rank_flags.h"
 #include "tools/terminal.h"
 
-enum { SA2_ENGINE_FLAGS_MAX = 23, SA2_SAMPLING_FLAGS_MAX = 28 };
+enum { SA2_ENGINE_FLAGS_MAX = 24, SA2_SAMPLING_FLAGS_MAX = 28 };
 
 /* ---- the engine ---- */
 
@@ -18,7 +18,7 @@ typedef struct sa2_engine_flags {
     const char *model; /* a path, once it was expected */
     char place[SA2_MODEL_PLACE];
     sa2_engine_options options;
-    const char *dtype, *audio_rule, *template;
+    const char *dtype, *kv_dtype, *audio_rule, *template; /* kv_dtype NULL: not given */
     sa2_quant_flags quant;
     sa2_rank_flags ranks;
     bool verbose;

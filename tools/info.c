@@ -146,8 +146,9 @@ static void print_text(const folder *f)
            (double)d->rms_norm_eps, (double)d->rope_theta);
     printf("vocabulary   %d rows, %d ids\n", d->vocab,
            sa2_tokenizer_n_ids(f->files.vocabulary.tokenizer));
-    printf("cache        %d bytes a position in bf16\n",
-           2 * 2 * d->layers * d->kv_heads * d->head_dim);
+    int rows = 2 * d->layers * d->kv_heads; /* of a position, keys and values */
+    printf("cache        %d bytes a position in bf16, %d in int8\n", rows * 2 * d->head_dim,
+           rows * (d->head_dim + (int)sizeof(float)));
     int64_t tensors = 0, parameters = 0, bytes = 0;
     for (int p = 0; p < PARTS; p++) {
         printf("%-12s %4" PRId64 " tensors, %13" PRId64 " parameters, %8.3f GB\n", f->parts[p].name,

@@ -1,5 +1,7 @@
 #include "tools/quant_flags.h"
 
+#include <string.h>
+
 static bool find(const char *option, const char *text, const sa2_usage_text *usage,
                  sa2_quant *quant)
 {
@@ -17,4 +19,13 @@ bool sa2_quant_flags_finish(const sa2_quant_flags *flags, const sa2_usage_text *
         return false;
     options->head = options->layers == SA2_QUANT_INT4 ? SA2_QUANT_INT8 : options->layers;
     return find("lm-head", flags->head, usage, &options->head);
+}
+
+bool sa2_kv_flag_finish(const char *text, const sa2_usage_text *usage, bool *int8)
+{
+    *int8 = text != NULL && strcmp(text, "int8") == 0;
+    if (text == NULL || *int8 || strcmp(text, "auto") == 0)
+        return true;
+    sa2_options_refuse(usage, "--kv-cache-dtype: auto or int8 expected, \"%s\" found", text);
+    return false;
 }

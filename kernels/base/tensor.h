@@ -16,7 +16,7 @@ typedef enum sa2_dtype {
     SA2_BF16, /* upper half of an f32 */
     SA2_I32,
     SA2_U8,
-    SA2_I8, /* of matrices: with a step for each row */
+    SA2_I8, /* of matrices and of the cache: with a step for each row */
     SA2_I4, /* of matrices: two in a byte, with a step for each row and a factor for each group */
     SA2_DTYPES
 } sa2_dtype;

@@ -137,6 +137,7 @@ static void run_tile(const attention *op, int pair, int t, float *room)
                                .d = op->d,
                                .dtype = a->q.dtype,
                                .y_dtype = a->y.dtype,
+                               .kv_dtype = a->q.dtype,
                                .scale = a->scale};
     for (int c = 0; c < tile.n; c++) {
         tile.q[c] = sa2_element(&a->q, row + c, at);

@@ -31,9 +31,12 @@ static sa2_key_run run_in_pages(const sa2_key_source *source, int64_t first, int
     int slot = (int)(first % cache->page_size), left = cache->page_size - slot;
     sa2_kv_head head = sa2_kv_head_of(cache, source->table[first / cache->page_size], source->head);
     int64_t at = (int64_t)slot * cache->head_dim * (int64_t)sa2_dtype_bytes(cache->dtype);
-    int unit = cache->dtype == SA2_F32 ? 0 : sa2_kv_unit(cache);
+    int unit = sa2_kv_unit(cache);
+    bool rounded = cache->dtype == SA2_I8;
     return (sa2_key_run){.k = head.k + at,
                          .v = head.v + at, /* of rows, and of units: slot begins one */
+                         .k_steps = rounded ? head.k_steps + slot : NULL,
+                         .v_steps = rounded ? head.v_steps + slot : NULL,
                          .k_stride = cache->head_dim,
                          .unit = unit,
                          .v_stride = cache->head_dim * (unit > 0 ? unit : 1),
@@ -76,6 +79,7 @@ static void find_tile(const paged *op, int t, paged_tile *found)
     tile->d = (int)d;
     tile->dtype = op->q.dtype;
     tile->y_dtype = op->y.dtype;
+    tile->kv_dtype = op->cache->dtype;
     tile->scale = op->scale;
     tile->u = NULL;
     for (int c = 0; c < tile->n; c++) {

@@ -21,9 +21,10 @@ enum {
 /* Keys and values that lie together; strides in elements. */
 typedef struct sa2_key_run {
     const char *k, *v;
-    int64_t k_stride; /* from one key to the next */
-    int unit;         /* 0, or values lie transposed: [n / unit, d, unit] */
-    int64_t v_stride; /* from one key or unit to the next */
+    const float *k_steps, *v_steps; /* of I8, [n] */
+    int64_t k_stride;               /* from one key to the next */
+    int unit;                       /* 0, or values lie transposed: [n / unit, d, unit] */
+    int64_t v_stride;               /* from one key or unit to the next */
     int n;
 } sa2_key_run;
 
@@ -44,7 +45,8 @@ typedef struct sa2_attention_tile {
     const sa2_key_source *keys;
     int n; /* columns */
     int d;
-    sa2_dtype dtype, y_dtype; /* of q, k, v; of y */
+    sa2_dtype dtype, y_dtype; /* of q; of y */
+    sa2_dtype kv_dtype;       /* of k and v: of q too, or I8 in units */
     float scale;
     const void *q[SA2_TILE_COLUMNS];
     void *y[SA2_TILE_COLUMNS];
@@ -93,7 +95,7 @@ typedef struct sa2_tile_kernels {
     /* y; zeros where nothing is seen */
     void (*write)(const sa2_attention_tile *tile, sa2_partial in);
     /* n keys and values in bf16 rows become keys [padded n, key dims] and values [padded n / 32, value dims, 32],
-     * padded with zeros. NULL: range() reads rows. Otherwise it reads units in bf16. */
+     * padded with zeros. NULL: range() reads rows. Otherwise it reads units in bf16. Not of I8. */
     void (*pack)(const sa2_key_source *keys, int64_t n, int d, void *packed);
 } sa2_tile_kernels;
 

@@ -8,6 +8,7 @@
 #include <float.h>
 #include <string.h>
 
+#include "kernels/cpu/attention_rounded.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/attention_weights.h"
 #include "kernels/cpu/tiles_amx.h"
@@ -36,6 +37,7 @@ typedef struct tile_state {
     uint16_t *value_room;         /* [UNITS, padded d, UNIT] */
     const uint16_t *k[2 * UNITS]; /* 16 keys each */
     int64_t k_stride[2 * UNITS];  /* bytes */
+    float steps[CHUNK];           /* of keys in 8 bits; 0 beyond the last */
     const uint16_t *v[UNITS];     /* [padded d, UNIT] */
     int64_t first;                /* key of the range; what follows counts from there */
     int32_t visible[COLUMNS];     /* keys that a column sees */
@@ -119,12 +121,39 @@ static void place_values(tile_state *state, int i, const uint16_t *v, int unit, 
     copy_values(state, room, i % UNIT, v, unit, n);
 }
 
+/* The same of 8 bits, in the chunk's room. */
+static void convert_run(tile_state *state, int i, const sa2_key_run *run)
+{
+    const int8_t *k = (const int8_t *)run->k, *v = (const int8_t *)run->v;
+    int64_t d = state->tile->d, key_dims = (int64_t)state->key_tiles * UNIT;
+    int64_t value_dims = (int64_t)state->value_tiles * BLOCK;
+    for (int t = 0; t < run->n; t += BLOCK) {
+        uint16_t *room = state->key_room + (i + t) * key_dims;
+        state->k[(i + t) / BLOCK] = room;
+        state->k_stride[(i + t) / BLOCK] = key_dims * (int64_t)sizeof *room;
+        convert_keys(room, key_dims, k + t * run->k_stride, d);
+    }
+    memcpy(state->steps + i, run->k_steps, (size_t)run->n * sizeof *state->steps);
+    for (int t = 0; t < run->n; t += run->unit, v += run->v_stride) {
+        uint16_t *room = state->value_room + (i + t) / UNIT * value_dims * UNIT;
+        state->v[(i + t) / UNIT] = room;
+        convert_values(room, value_dims, (i + t) % UNIT, v, d, run->unit, run->v_steps + t,
+                       run->n - t < run->unit ? run->n - t : run->unit);
+    }
+}
+
 /* Finds n keys from number j on. */
 static void find_keys(tile_state *state, int64_t j, int n)
 {
     const sa2_key_source *keys = state->tile->keys;
+    memset(state->steps, 0, sizeof state->steps);
     for (int i = 0; i < n;) {
         sa2_key_run run = keys->run(keys, j + i, n - i);
+        if (state->tile->kv_dtype == SA2_I8) {
+            convert_run(state, i, &run);
+            i += run.n;
+            continue;
+        }
         const uint16_t *k = (const uint16_t *)(const void *)run.k;
         const uint16_t *v = (const uint16_t *)(const void *)run.v;
         for (int t = 0; t < run.n; t += BLOCK)
@@ -144,6 +173,13 @@ static void find_keys(tile_state *state, int64_t j, int n)
 
 /* ---- products ---- */
 
+/* Scores of keys in numbers of steps become those of the keys. */
+static void scale_scores(float *scores, const float *steps)
+{
+    for (int i = 0; i < UNIT; i++, scores += BLOCK)
+        _mm512_storeu_ps(scores, _mm512_loadu_ps(scores) * _mm512_set1_ps(steps[i]));
+}
+
 /* Scores of unit u for a block of columns. */
 static void multiply_keys(const tile_state *state, int block, int u, float *scores)
 {
@@ -161,6 +197,8 @@ static void multiply_keys(const tile_state *state, int block, int u, float *scor
     }
     _tile_stored(4, scores, 64);
     _tile_stored(5, scores + TILE_WORDS, 64);
+    if (state->tile->kv_dtype == SA2_I8)
+        scale_scores(scores, state->steps + u * UNIT);
 }
 
 /* Adds the weighted values of units [first, end) to `tiles` times 16 dimensions from 16 i on. */

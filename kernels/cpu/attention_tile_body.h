@@ -1,6 +1,6 @@
 /* attention_tile_body.h - attention_tile.h in f32 on the names of vector.h, compiled once for each
- * instruction set by attention_tile_c.c, _avx2.c and _avx512.c. Keys and values in bf16 are
- * converted run by run.
+ * instruction set by attention_tile_c.c, _avx2.c and _avx512.c. Keys and values in bf16 or 8 bits
+ * are converted run by run.
  *
  * The two products of a step are one function: rows of numbers a, one broadcast each, times rows
  * of columns. Every element is one chain of v_fma over the summed index, so that neither blocking
@@ -52,7 +52,7 @@ static void tile_fetch(tile_keys *keys)
         LINE = 64
     }; /* two products of a step ask for all of the next */
     const sa2_attention_tile *tile = keys->tile;
-    int64_t left = keys->end - keys->first, bytes = (int64_t)sa2_dtype_bytes(tile->dtype);
+    int64_t left = keys->end - keys->first, bytes = (int64_t)sa2_dtype_bytes(tile->kv_dtype);
     if (left <= 0)
         return;
     sa2_key_run run =
@@ -135,6 +135,34 @@ static tile_numbers tile_read(sa2_dtype dtype, const void *x, int64_t row, int64
     return (tile_numbers){.data = room, .row = n, .step = 1};
 }
 
+static tile_numbers tile_read_keys(sa2_dtype dtype, const sa2_key_run *run, int64_t d, float *room)
+{
+    if (dtype != SA2_I8)
+        return tile_read(dtype, run->k, run->k_stride, run->n, d, room);
+    for (int r = 0; r < run->n; r++) {
+        const int8_t *k = (const int8_t *)run->k + r * run->k_stride;
+        float step = run->k_steps[r];
+        for (int64_t i = 0; i < d; i++)
+            room[r * d + i] = (float)k[i] * step;
+    }
+    return (tile_numbers){.data = room, .row = d, .step = 1};
+}
+
+/* n values from number i of a run on, the first of a unit, as [d, n]. */
+static tile_numbers tile_read_unit(sa2_dtype dtype, const sa2_key_run *run, int i, int n, int64_t d,
+                                   float *room)
+{
+    int64_t at = i / run->unit * run->v_stride;
+    if (dtype != SA2_I8)
+        return tile_read(dtype, run->v + at * (int64_t)sa2_dtype_bytes(dtype), run->unit, d, n,
+                         room);
+    const int8_t *v = (const int8_t *)run->v + at;
+    for (int64_t e = 0; e < d; e++)
+        for (int j = 0; j < n; j++)
+            room[e * n + j] = (float)v[e * run->unit + j] * run->v_steps[i + j];
+    return (tile_numbers){.data = room, .row = n, .step = 1};
+}
+
 /* out [d, 32] += values of a run times p [n, 32]. */
 static void tile_add_values(float *out, sa2_dtype dtype, sa2_key_run run, int d, const float *p,
                             int vectors, float *room, tile_keys *next)
@@ -147,8 +175,7 @@ static void tile_add_values(float *out, sa2_dtype dtype, sa2_key_run run, int d,
     }
     for (int i = 0; i < run.n; i += run.unit) {
         int n = run.n - i < run.unit ? run.n - i : run.unit;
-        const char *at = run.v + i / run.unit * run.v_stride * (int64_t)sa2_dtype_bytes(dtype);
-        tile_numbers v = tile_read(dtype, at, run.unit, d, n, room);
+        tile_numbers v = tile_read_unit(dtype, &run, i, n, d, room);
         tile_product(out, v, p + i * TILE_COLUMNS, n, d, vectors, next);
     }
 }
@@ -243,7 +270,7 @@ static void tile_step(tile_state *state, int64_t j, int n)
     memset(state->scores, 0, (size_t)n * TILE_COLUMNS * sizeof(float));
     for (int i = 0; i < n;) {
         sa2_key_run run = tile->keys->run(tile->keys, j + i, n - i);
-        tile_numbers k = tile_read(tile->dtype, run.k, run.k_stride, run.n, tile->d, state->room);
+        tile_numbers k = tile_read_keys(tile->kv_dtype, &run, tile->d, state->room);
         tile_product(state->scores + i * TILE_COLUMNS, k, state->q, tile->d, run.n, state->vectors,
                      &state->next);
         i += run.n;
@@ -254,8 +281,9 @@ static void tile_step(tile_state *state, int64_t j, int n)
         tile_softmax(state, j, n, v);
     for (int i = 0; i < n;) {
         sa2_key_run run = tile->keys->run(tile->keys, j + i, n - i);
-        tile_add_values(state->out.o, tile->dtype, run, tile->d, state->scores + i * TILE_COLUMNS,
-                        state->vectors, state->room, &state->next);
+        tile_add_values(state->out.o, tile->kv_dtype, run, tile->d,
+                        state->scores + i * TILE_COLUMNS, state->vectors, state->room,
+                        &state->next);
         i += run.n;
     }
 }

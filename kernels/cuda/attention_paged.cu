@@ -36,6 +36,11 @@ static bool to_device(sa2_stream *s, const char *op, const sa2_paged_rows *where
     return lists->offsets != nullptr && lists->first != nullptr && lists->table != nullptr;
 }
 
+static sa2_status no_rounded(const char *op, sa2_error *err)
+{
+    return sa2_fail(err, SA2_ERR_UNSUPPORTED, "%s: a cache in 8 bits is the processor's alone", op);
+}
+
 /* ---- writing pages ---- */
 
 struct store_args {
@@ -82,6 +87,8 @@ sa2_status kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
                     .kv_heads = cache->kv_heads,
                     .packs = blocks_for(cache->head_dim, PACK),
                     .vectors = vector_count(k)};
+    if (cache->dtype == SA2_I8)
+        return no_rounded("kv_store", err);
     if (a.vectors == 0)
         return SA2_OK;
     if (!to_device(s, "kv_store", where, &a.lists, err))
@@ -113,6 +120,8 @@ sa2_status attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,
                            const sa2_kv_cache_view *cache, const sa2_paged_rows *where, float scale,
                            sa2_error *err)
 {
+    if (cache->dtype == SA2_I8)
+        return no_rounded("attention_paged", err);
     int n = where->rows.n, longest = 0;
     attention_sequence *sequences =
         (attention_sequence *)host_room(s, "attention_paged", (size_t)n * sizeof *sequences, err);

@@ -1,6 +1,7 @@
 #include "runtime/serving/engine_plan.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "kernels/base/limits.h"
 
@@ -38,6 +39,7 @@ static sa2_status resolve(sa2_engine_plan *p, const sa2_engine_options *o, const
     sa2_status st = SA2_OK;
     int len = model->config.decoder.max_positions;
     p->activations = o->f32 ? SA2_F32 : SA2_BF16;
+    p->kv_dtype = o->kv_int8 ? SA2_I8 : p->activations;
     p->quant = o->quant;
     p->decoder = model->config.decoder;
     p->max_model_len = number(o->max_model_len, len, 2, len, "max_model_len", &st, err);
@@ -110,6 +112,7 @@ sa2_step_options sa2_engine_plan_step(const sa2_engine_plan *p, const sa2_engine
 {
     return (sa2_step_options){.model = model,
                               .activations = p->activations,
+                              .kv_dtype = p->kv_dtype,
                               .max_rows = p->max_rows,
                               .max_sequences = p->max_num_seqs,
                               .max_positions = p->max_model_len,
@@ -212,6 +215,10 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
 {
     *p = (sa2_engine_plan){0};
     sa2_status st = resolve(p, o, model, err);
+    if (st == SA2_OK && o->kv_int8 && strcmp(sa2_backend_device(backend), "cpu") != 0)
+        st = sa2_fail(err, SA2_ERR_UNSUPPORTED,
+                      "a cache of keys and values in int8 is the processor's alone, not that of %s",
+                      sa2_backend_device(backend));
     sa2_stream *s = NULL;
     if (st == SA2_OK)
         st = sa2_model_weights_bytes(&model->config, &model->shard, backend, o->quant, &p->weights,
@@ -248,8 +255,10 @@ static void write_lines(const sa2_engine_plan *p, char lines[N_ITEMS][LINE])
         int n = snprintf(lines[i], LINE, "memory: %-15s %10.1f MB", items[i].name,
                          (double)items[i].bytes * 1e-6);
         if (items[i].bytes == p->pages && i == 1)
-            snprintf(lines[i] + n, (size_t)(LINE - n), "  %d pages of %d positions, %lld in all",
-                     p->n_pages, p->page_size, (long long)p->n_pages * p->page_size);
+            snprintf(lines[i] + n, (size_t)(LINE - n),
+                     "  %s: %d pages of %d positions, %lld in all",
+                     p->kv_dtype == SA2_I8 ? "int8" : sa2_dtype_name(p->kv_dtype), p->n_pages,
+                     p->page_size, (long long)p->n_pages * p->page_size);
     }
 }
 

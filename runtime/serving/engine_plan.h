@@ -9,7 +9,7 @@
 #include "runtime/serving/voices.h"
 
 typedef struct sa2_engine_plan {
-    sa2_dtype activations;
+    sa2_dtype activations, kv_dtype;
     int max_model_len, max_num_seqs, max_rows;
     int page_size, n_pages;
     int max_queued;

@@ -7,7 +7,7 @@
 
 enum {
     N_AGREEMENTS = 2,
-    N_NUMBERS = 12,
+    N_NUMBERS = 13,
     START_MS = 1800 * 1000 /* a large model from a slow disk */
 };
 
@@ -18,18 +18,28 @@ typedef struct report {
     uint64_t bytes;
 } report;
 
-static const char *const number_names[N_NUMBERS] = {
-    "dtype",      "max_model_len", "max_num_seqs", "max_num_batched_tokens",
-    "block_size", "pages",         "quant",        "quant of the head",
-    "hidden",     "layers",        "ffn",          "vocab"};
+static const char *const number_names[N_NUMBERS] = {"dtype",
+                                                    "dtype of the cache",
+                                                    "max_model_len",
+                                                    "max_num_seqs",
+                                                    "max_num_batched_tokens",
+                                                    "block_size",
+                                                    "pages",
+                                                    "quant",
+                                                    "quant of the head",
+                                                    "hidden",
+                                                    "layers",
+                                                    "ffn",
+                                                    "vocab"};
 
 static report report_of(sa2_status st, const sa2_engine_plan *p)
 {
     const sa2_decoder_config *c = &p->decoder;
     return (report){.status = (int32_t)st,
-                    .numbers = {(int32_t)p->activations, p->max_model_len, p->max_num_seqs,
-                                p->max_rows, p->page_size, p->n_pages, (int32_t)p->quant.layers,
-                                (int32_t)p->quant.head, c->hidden, c->layers, c->ffn, c->vocab},
+                    .numbers = {(int32_t)p->activations, (int32_t)p->kv_dtype, p->max_model_len,
+                                p->max_num_seqs, p->max_rows, p->page_size, p->n_pages,
+                                (int32_t)p->quant.layers, (int32_t)p->quant.head, c->hidden,
+                                c->layers, c->ffn, c->vocab},
                     .bytes = p->sum};
 }
 

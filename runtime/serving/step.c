@@ -94,7 +94,7 @@ static sa2_kv_cache_view view_of(const sa2_step_options *o)
                                .page_size = o->page_size,
                                .kv_heads = c.kv_heads,
                                .head_dim = c.head_dim,
-                               .dtype = o->activations};
+                               .dtype = o->kv_dtype};
 }
 
 size_t sa2_step_kv_page_bytes(const sa2_step_options *o, const sa2_stream *s)

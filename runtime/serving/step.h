@@ -12,7 +12,7 @@ typedef struct sa2_step sa2_step;
 
 typedef struct sa2_step_options {
     const sa2_model *model;
-    sa2_dtype activations;
+    sa2_dtype activations, kv_dtype;
     int max_rows, max_sequences;
     int max_positions; /* of a sequence */
     int n_pages, page_size;
