@@ -225,6 +225,21 @@ sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err)
     return st;
 }
 
+void sa2_stream_group_begin(sa2_stream *s, const char *part)
+{
+    if (s->status == SA2_OK && s->driver->group_begin != NULL)
+        s->status = s->driver->group_begin(s, part, &s->error);
+}
+
+void sa2_stream_group_end(sa2_stream *s)
+{
+    sa2_error later = {0};
+    if (s->driver->group_end != NULL) {
+        sa2_status st = s->driver->group_end(s, s->status == SA2_OK ? &s->error : &later);
+        s->status = s->status == SA2_OK ? st : s->status;
+    }
+}
+
 void sa2_stream_poll(sa2_stream *s, void **queue, bool *idle)
 {
     s->driver->poll(s, queue, idle);

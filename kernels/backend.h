@@ -17,6 +17,7 @@ typedef struct sa2_backend_options {
     int n_threads; /* of "cpu", and to bring weights to a device; 0: all processors this process may use */
     const char *
         isa; /* of "cpu": "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
+    bool graphs; /* of "cuda": groups of ops (below) start as one graph */
 } sa2_backend_options;
 
 /* Errors: SA2_ERR_UNSUPPORTED for a device or instruction set that is not here, with those that are;
@@ -60,6 +61,18 @@ sa2_backend *sa2_stream_backend(const sa2_stream *s);
 
 /* Waits for all ops; the first failure since the last call, which it clears. */
 sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err);
+
+/* Ops that a device may start as one piece of work, which takes it less time than one after the other. Calls between begin
+ * and end are made as always, and every op has the results, to the bit, that it has without; a device only holds its
+ * launches back until the end. When it has seen the same launches before, with the same shapes and the same addresses
+ * of tensors, it starts what it made of them then; contents of tensors, and of lists that ops take from host memory
+ * (offsets, positions, block tables, segments), may differ. Numbers that ops take may too, but then the group is a new
+ * one: what changes from one time to the next belongs before, behind, or into a tensor. A device keeps the 16 groups
+ * that were used last. Anything else on the stream (copies, marks, finish, poll) starts what is held back first, and the
+ * rest of the group op by op. Groups do not nest. `part` is for messages and must outlive the stream.
+ * Errors stay in `s`, as those of ops. On "cpu", and without `graphs`, nothing is held back. */
+void sa2_stream_group_begin(sa2_stream *s, const char *part);
+void sa2_stream_group_end(sa2_stream *s);
 
 /* For libraries that work on the device beside the ops: *queue is its own name of the order of work (a cudaStream_t), NULL
  * where an op has run when its call returns. *idle: all that was asked for has run, or has failed. */

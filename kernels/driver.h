@@ -38,6 +38,11 @@ typedef struct sa2_driver {
     sa2_status (*upload)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);
     sa2_status (*download)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);
 
+    /* As sa2_stream_group_begin() and _end(); NULL: ops run as they come. `end` is called after a failure too, and then
+     * starts what was held back before it. */
+    sa2_status (*group_begin)(sa2_stream *s, const char *part, sa2_error *err);
+    sa2_status (*group_end)(sa2_stream *s, sa2_error *err);
+
     /* Of an own clock; NULL: ops are done when they return, and the host's clock serves. */
     sa2_status (*mark)(sa2_stream *s, int which, sa2_error *err);
     sa2_status (*between_marks)(sa2_stream *s, double *seconds, sa2_error *err);

@@ -36,6 +36,7 @@ typedef struct sa2_engine_options {
     const char *device; /* "auto" (or NULL) or a name of backend.h */
     const char *isa;    /* "auto" (or NULL): of the CPU backend */
     int n_threads;      /* 0: all processors */
+    bool cuda_graphs;   /* steps start as graphs where the device has them; answers are the same */
     bool f32;           /* activations and cache in f32 instead of bf16 */
     bool kv_int8;       /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */
     sa2_quant_options quant; /* weights of the decoder in fewer bits */

@@ -15,6 +15,9 @@ lm=language_model speech=token2wav
     $speech/{source,speaker_head,speech_tokenizer_37,stft16,time_embedding}.safetensors \
     $speech/vocoder_stream_single.safetensors
 
+# The same results where steps start as graphs.
+"$sa2" check --quiet --device cuda-sim --cuda-graphs $lm/decoder_short.safetensors $speech/flow_dit_stream.safetensors
+
 # The engine: the same greedy tokens as on the processor, from a folder and from a native file made for the device.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

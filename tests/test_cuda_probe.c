@@ -18,6 +18,7 @@ static void every_fact_is_the_same_on_the_simulated_device(void **state)
 {
     (void)state;
     assert_int_equal(sa2_probe_run(tell), 0);
+    assert_int_equal(sa2_probe_captures(tell), 0);
 }
 
 int main(void)

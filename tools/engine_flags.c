@@ -18,6 +18,8 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
         {"isa", 0, SA2_OPTION_TEXT, &o->isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"threads", 't', SA2_OPTION_INT, &o->n_threads, "N",
          "threads of the CPU backend (all processors; this rank's share)"},
+        {"cuda-graphs", 0, SA2_OPTION_FLAG, &o->cuda_graphs, NULL,
+         "start steps of a GPU as graphs; answers are the same"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},
         SA2_KV_OPTION(&f->kv_dtype),
         SA2_QUANT_OPTIONS(&f->quant),

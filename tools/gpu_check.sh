@@ -106,6 +106,17 @@ tokens() {
     echo "$n answers, the same on cpu and $device, twice"
 }
 
+# Greedy tokens with steps as graphs and without.
+graphs() {
+    local on
+    "$sa2" make-checkpoint -q --preset tiny --tokenizer "$kit/tests/golden/tiny_tokenizer" "$work/graphs" || return 1
+    for on in "" --cuda-graphs; do
+        "$sa2" chat -m "$work/graphs" --device "$device" $on --text "a question of some length" --max-tokens 12 --ignore-eos --temperature 0 --json |
+            grep -o '"ids":\[[^]]*\]' >"$work/graphs.ids$on" || return 1
+    done
+    cmp "$work/graphs.ids" "$work/graphs.ids--cuda-graphs" && echo "the same tokens with graphs and without"
+}
+
 # The model that really hears and speaks: transcripts as the processor writes them, one by one and in one batch.
 nano() {
     local q=$kit/bin/models/nano/questions
@@ -129,12 +140,13 @@ sanitizer() { # TOOL
 }
 
 [ "$device" != cuda ] || step probe 30 "$kit/bin/cuda_probe"
-export -f operations golden tokens nano sanitizer
+export -f operations golden tokens graphs nano sanitizer
 export kit sa2 device out work
 step operations 120 bash -c operations
 step golden 90 bash -c 'golden f32'
 step golden_bf16 60 bash -c 'golden bf16'
 step tokens 30 bash -c tokens
+step graphs 30 bash -c graphs
 [ $preset = tiny ] || step nano 60 bash -c nano
 
 # ---- fast ----
@@ -153,8 +165,10 @@ export asks
 # shellcheck disable=SC2086
 step understand 150 bash -c 'understand "$@"' understand --preset $preset $depth --seconds "$bench_seconds"
 bench speech 90 parts --preset $preset --seconds "$bench_seconds" --threads "$(nproc)" --filter s/bf16
+bench speech_graphs 60 parts --preset $preset --seconds "$bench_seconds" --threads "$(nproc)" --filter s/bf16 --cuda-graphs
 bench vocoder 40 parts --preset $preset --seconds "$bench_seconds" --threads "$(nproc)" --filter vocoder
 bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)"
+bench generate_graphs 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --cuda-graphs
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
     [ "$device" != cuda ] || step $tool 60 bash -c "sanitizer $tool"

@@ -102,6 +102,9 @@ sa2_status kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page
 {
     size_t bytes = kv_page_bytes(cache);
     char *pages = (char *)cache->pages;
+    sa2_status st = let_go(s, err);
+    if (st != SA2_OK)
+        return st;
     for (int i = 0; i < n; i++) {
         if (copies[i].from == copies[i].to)
             continue;

@@ -6,6 +6,9 @@
 #ifndef SA2_KERNELS_CUDA_CUDA_CUH
 #define SA2_KERNELS_CUDA_CUDA_CUH
 
+#include <new>
+#include <tuple>
+
 #include "kernels/cuda/ptx.cuh"
 
 extern "C" {
@@ -69,6 +72,7 @@ struct sent_list {
 };
 
 struct device;
+struct held; /* launches of a group (graph.cu) */
 
 struct queue {
     const struct device *owner;
@@ -99,6 +103,9 @@ struct queue {
     size_t inbox_used;
     download downloads[MAX_DOWNLOADS];
     int n_downloads;
+
+    struct held *held; /* NULL: there are no graphs */
+    bool holds;        /* launches and lists go there */
 };
 
 /* Whether kernels can be compiled for 9.0a and this device runs them: asks once, when a queue opens (product_wgmma.cu). */
@@ -122,7 +129,69 @@ const void *list_to_device(sa2_stream *s, const char *op, const void *host, size
 /* Memory of the host in which such a list may be made; good until the next few lists. */
 void *host_room(sa2_stream *s, const char *op, size_t bytes, sa2_error *err);
 
-/* The status of what those two have told. */
+/* ---- groups of launches that start as one (graph.cu) ---- */
+
+/* One launch, without padding: they are compared as bytes. */
+struct held_launch {
+    const char *op;
+    const void *kernel;
+    cudaError_t (*start)(const cudaLaunchConfig_t *config, const void *kernel,
+                         const void *arguments);
+    uint32_t grid[3], threads;
+    uint64_t shared, early; /* of `launch()` below */
+    uint64_t at, bytes;     /* its arguments */
+};
+
+sa2_status held_create(sa2_stream *s, sa2_error *err);
+void held_destroy(queue *q);
+sa2_status group_begin(sa2_stream *s, const char *part, sa2_error *err);
+sa2_status group_end(sa2_stream *s, sa2_error *err);
+
+/* Starts what is held one by one; from here to its end the group holds nothing back. Whatever uses the cudaStream_t, but
+ * launch(), asks for this first. */
+sa2_status let_go(sa2_stream *s, sa2_error *err);
+
+/* Room for one more launch and its arguments, or NULL when there is none. */
+void *hold(queue *q, const held_launch *launch);
+
+/* A list of host memory as kernels that are held will see it; NULL when there is no room. */
+const void *hold_list(queue *q, const void *host, size_t bytes);
+
+template <typename... Formal>
+static cudaError_t start_held(const cudaLaunchConfig_t *config, const void *kernel,
+                              const void *arguments)
+{
+    return std::apply(
+        [=](const Formal &...a) {
+            return cudaLaunchKernelEx(config, (void (*)(Formal...))kernel, a...);
+        },
+        *(const std::tuple<Formal...> *)arguments);
+}
+
+/* False when there is no room for one more. */
+template <typename... Formal, typename... Actual>
+static inline bool hold_launch(queue *q, const char *op, const cudaLaunchConfig_t &config,
+                               const void *kernel, Actual... actual)
+{
+    using arguments = std::tuple<Formal...>;
+    const held_launch launch = {.op = op,
+                                .kernel = kernel,
+                                .start = start_held<Formal...>,
+                                .grid = {config.gridDim.x, config.gridDim.y, config.gridDim.z},
+                                .threads = config.blockDim.x,
+                                .shared = config.dynamicSmemBytes,
+                                .early = config.numAttrs,
+                                .at = 0,
+                                .bytes = sizeof(arguments)};
+    void *room = hold(q, &launch); /* zeros: launches are compared as bytes */
+    if (room == NULL)
+        return false;
+    arguments *copy = new (room) arguments(static_cast<Formal>(actual)...);
+    std::apply([](Formal &...a) { (__builtin_clear_padding(&a), ...); }, *copy);
+    return true;
+}
+
+/* The status of what to_device() and host_room() have told. */
 static inline sa2_status failure_of(const sa2_error *err)
 {
     return err != NULL && err->status != SA2_OK ? err->status : SA2_ERR_DEVICE;
@@ -157,6 +226,11 @@ static inline sa2_status launch(sa2_stream *s, const char *op, void (*kernel)(Fo
         if (error != cudaSuccess)
             return failed(op, error, err);
     }
+    if (q->holds && hold_launch<Formal...>(q, op, config, (const void *)kernel, actual...))
+        return SA2_OK;
+    sa2_status st = let_go(s, err);
+    if (st != SA2_OK)
+        return st;
     cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Formal>(actual)...);
     return error == cudaSuccess ? SA2_OK : failed(op, error, err);
 }

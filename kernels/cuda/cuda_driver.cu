@@ -19,6 +19,7 @@ static const fault no_fault = {(int)fault_kind::NONE, 0, NOWHERE};
 struct device {
     int ordinal, processors;
     bool overlaps; /* of its queues */
+    bool graphs;
     char variant[96];
     int host_threads;
     struct {
@@ -103,6 +104,7 @@ static sa2_status open_device(void **result, int ordinal, const sa2_backend_opti
     made->ordinal = ordinal;
     made->processors = properties.multiProcessorCount;
     made->overlaps = SA2_CUDA_PDL && kernels_wait();
+    made->graphs = options->graphs;
     made->host_threads = options->n_threads > 0 ? options->n_threads : processors();
     snprintf(made->variant, sizeof made->variant, "%s %.64s", architecture, properties.name);
     *result = made;
@@ -192,6 +194,7 @@ static void stream_close(sa2_stream *s)
         return;
     if (q->stream != NULL)
         cudaStreamSynchronize(q->stream);
+    held_destroy(q);
     for (int i = 0; i < N_SLOTS; i++)
         if (q->free[i] != NULL)
             cudaEventDestroy(q->free[i]);
@@ -247,6 +250,8 @@ static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
     s->device = q;
     cudaError_t error = open_queue(q);
     sa2_status st = error == cudaSuccess ? find_wgmma(s, err) : failed("queue", error, err);
+    if (st == SA2_OK && q->owner->graphs)
+        st = held_create(s, err);
     if (st != SA2_OK)
         stream_close(s);
     return st;
@@ -271,6 +276,9 @@ static cudaError_t take_pinned(queue *q, size_t bytes, void **room)
 static sa2_status upload(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err)
 {
     queue *q = queue_of(s);
+    sa2_status st = let_go(s, err);
+    if (st != SA2_OK)
+        return st;
     for (size_t at = 0; at < bytes; at += SLOT_BYTES) {
         size_t n = bytes - at < SLOT_BYTES ? bytes - at : SLOT_BYTES;
         void *room;
@@ -316,6 +324,9 @@ const void *list_to_device(sa2_stream *s, const char *op, const void *host, size
                            sa2_error *err)
 {
     queue *q = queue_of(s);
+    const void *held = q->holds ? hold_list(q, host, bytes) : NULL;
+    if (held != NULL)
+        return held;
     for (int i = q->n_sent - 1; i >= 0 && i >= q->n_sent - N_SENT; i--) {
         const sent_list *l = &q->sent[i % N_SENT];
         if (l->bytes == bytes && memcmp(q->mirror + l->at, host, bytes) == 0)
@@ -358,6 +369,9 @@ static sa2_status start_download(sa2_stream *s, void *dst, const void *src, size
                                  sa2_error *err)
 {
     queue *q = queue_of(s);
+    sa2_status st = let_go(s, err);
+    if (st != SA2_OK)
+        return st;
     if (is_pinned(q->owner, (const char *)dst, bytes)) {
         cudaError_t error = cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, q->stream);
         return error == cudaSuccess ? SA2_OK : failed("download", error, err);
@@ -385,6 +399,9 @@ static sa2_status start_download(sa2_stream *s, void *dst, const void *src, size
 static sa2_status mark(sa2_stream *s, int which, sa2_error *err)
 {
     queue *q = queue_of(s);
+    sa2_status st = let_go(s, err);
+    if (st != SA2_OK)
+        return st;
     cudaError_t error = cudaEventRecord(q->marks[which], q->stream);
     return error == cudaSuccess ? SA2_OK : failed("mark", error, err);
 }
@@ -436,10 +453,11 @@ static sa2_status tell_fault(const fault *f, sa2_error *err)
 static sa2_status finish(sa2_stream *s, sa2_error *err)
 {
     queue *q = queue_of(s);
+    sa2_status st = let_go(s, err);
     cudaError_t error = empty_inbox(q);
-    if (error != cudaSuccess)
-        return failed("device", error, err);
-    sa2_status st = tell_fault(q->fault, err);
+    if (st != SA2_OK || error != cudaSuccess)
+        return st != SA2_OK ? st : failed("device", error, err);
+    st = tell_fault(q->fault, err);
     *q->fault = no_fault;
     return st;
 }
@@ -447,6 +465,8 @@ static sa2_status finish(sa2_stream *s, sa2_error *err)
 static void poll(sa2_stream *s, void **device_queue, bool *idle)
 {
     queue *q = queue_of(s);
+    if (s->status == SA2_OK)
+        s->status = let_go(s, &s->error);
     *device_queue = q->stream;
     *idle = cudaStreamQuery(q->stream) != cudaErrorNotReady;
 }
@@ -470,6 +490,8 @@ extern "C" const sa2_driver sa2_cuda_driver = {
     .poll = sa2_cuda::poll,
     .upload = sa2_cuda::upload,
     .download = sa2_cuda::start_download,
+    .group_begin = sa2_cuda::group_begin,
+    .group_end = sa2_cuda::group_end,
     .mark = sa2_cuda::mark,
     .between_marks = sa2_cuda::between_marks,
     .probe = sa2_cuda::probe,

@@ -201,6 +201,9 @@ const sa2_layout layout_bf16 = {
 
 static sa2_status set_to_zero(sa2_stream *s, const sa2_matrix *w, sa2_error *err)
 {
+    sa2_status st = let_go(s, err);
+    if (st != SA2_OK)
+        return st;
     cudaError_t error =
         cudaMemsetAsync(w->data, 0, matrix_bytes(w->dtype, w->rows, w->cols), queue_of(s)->stream);
     return error == cudaSuccess ? SA2_OK : failed("matrix_write", error, err);

@@ -157,6 +157,9 @@ sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dt
         return sa2_fail(err, SA2_ERR_NOMEM, "decoder: %zu bytes of work memory needed, %zu left",
                         work.bytes, arena->bytes - mark);
     }
+    bool decodes = batch->comm == NULL && batch->where.rows.n == rows; /* shapes that come again */
+    if (decodes)
+        sa2_stream_group_begin(s, "a decode step");
     run_embedding(s, d, a.x, batch);
     for (int i = 0; i < c->layers; i++) {
         sa2_rms_norm(s, a.normed, a.x, d->layers[i].attn_norm, c->rms_norm_eps);
@@ -176,6 +179,8 @@ sa2_status sa2_decoder_forward(sa2_stream *s, const sa2_decoder *d, sa2_dtype dt
         if (logits.data != NULL)
             sa2_linear(s, (sa2_linear_args){.y = logits, .x = normed, .w = &d->head});
     }
+    if (decodes)
+        sa2_stream_group_end(s);
     sa2_arena_rewind(arena, mark);
     return SA2_OK;
 }

@@ -90,7 +90,10 @@ sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *p)
 
 sa2_backend_options sa2_engine_plan_device(const sa2_engine_options *o)
 {
-    return (sa2_backend_options){.device = o->device, .isa = o->isa, .n_threads = o->n_threads};
+    return (sa2_backend_options){.device = o->device,
+                                 .isa = o->isa,
+                                 .n_threads = o->n_threads,
+                                 .graphs = o->cuda_graphs};
 }
 
 sa2_model_options sa2_engine_plan_model(const sa2_engine_options *o)

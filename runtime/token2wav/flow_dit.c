@@ -377,6 +377,7 @@ sa2_status sa2_flow_dit_forward(sa2_stream *s, const sa2_flow_dit *dit,
     lay_out(&l, cache, sequences);
     upload_layout(s, &l, cache != NULL);
 
+    sa2_stream_group_begin(s, "a step of the flow");
     sa2_linear(s, (sa2_linear_args){.y = a.hidden, .x = in, .w = &dit->in, .bias = dit->in_bias});
     for (int i = 0; i < dit->config.dit_blocks; i++)
         run_block(s, dit, i, cache, &l, &a, &no_stages);
@@ -389,6 +390,7 @@ sa2_status sa2_flow_dit_forward(sa2_stream *s, const sa2_flow_dit *dit,
                                  .table_rows = l.steps.on_device});
     sa2_linear(
         s, (sa2_linear_args){.y = velocity, .x = a.hidden, .w = &dit->out, .bias = dit->out_bias});
+    sa2_stream_group_end(s);
     sa2_flow_room_close(&t);
     return SA2_OK;
 }

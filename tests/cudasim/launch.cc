@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include <kernels/cuda/ptx.cuh>
@@ -162,14 +163,10 @@ static bool starts_early(const cudaLaunchConfig_t *c)
     return false;
 }
 
-cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const void *arguments,
-                   size_t argument_bytes)
+/* A launch that was judged, with the lock held. */
+static void run_grid(const cudaLaunchConfig_t *c, bool early, void *kernel, entry run,
+                     const void *arguments, size_t argument_bytes)
 {
-    std::lock_guard<std::mutex> lock(one_launch);
-    cudaError_t error =
-        can_launch(c, kernel) ? outcome("cudaLaunchKernelEx") : cudaErrorInvalidValue;
-    if (error != cudaSuccess)
-        return error;
     check_open();
     fibers_open();
     if (running.shared == nullptr)
@@ -183,7 +180,7 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
     running.n_warps = (running.n_threads + WARP - 1) / WARP;
     running.shared_bytes = c->dynamicSmemBytes;
     running.in_order = n == 0;
-    running.starts_early = starts_early(c);
+    running.starts_early = early;
     if (!running.starts_early)
         check_all_ended();
     check_launch(arguments, argument_bytes);
@@ -197,6 +194,44 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
         run_block();
     }
     running.kernel = nullptr;
+}
+
+/* Arguments by value, as a graph keeps them. */
+struct kept_arguments {
+    size_t bytes;
+    void *at;
+    kept_arguments(const void *arguments, size_t n)
+        : bytes(n), at(aligned_alloc(64, (n + 63) / 64 * 64))
+    {
+        memcpy(at, arguments, n);
+    }
+    kept_arguments(const kept_arguments &) = delete;
+    ~kept_arguments()
+    {
+        free(at);
+    }
+};
+
+cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const void *arguments,
+                   size_t argument_bytes)
+{
+    std::lock_guard<std::mutex> lock(one_launch);
+    cudaError_t error =
+        can_launch(c, kernel) ? outcome("cudaLaunchKernelEx") : told(cudaErrorInvalidValue);
+    if (error == cudaSuccess)
+        error = judge_stream(c->stream);
+    if (error != cudaSuccess)
+        return error;
+    bool early = starts_early(c);
+    if (is_captured(c->stream)) {
+        auto kept = std::make_shared<kept_arguments>(arguments, argument_bytes);
+        return add_node(c->stream, [config = *c, early, kernel, run, kept] {
+            std::lock_guard<std::mutex> alone(one_launch);
+            run_grid(&config, early, kernel, run, kept->at, kept->bytes);
+            return cudaSuccess;
+        });
+    }
+    run_grid(c, early, kernel, run, arguments, argument_bytes);
     return cudaSuccess;
 }
 } // namespace cudasim

@@ -11,11 +11,9 @@
 
 using namespace cudasim;
 
-struct cudasim_stream {
-    int unused;
-};
 struct cudasim_event {
     double seconds; /* of the host's clock, when it was recorded */
+    bool captured;  /* in a graph: nobody can wait for it */
 };
 
 /* ---- failures on request ---- */
@@ -27,6 +25,22 @@ static struct {
 } planned;
 
 static cudaError_t last_error;
+
+cudaError_t cudasim::told(cudaError_t error)
+{
+    return last_error = error;
+}
+
+static int n_calls;
+static char counted[64];
+
+int cudasim_count(const char *call)
+{
+    int n = n_calls;
+    snprintf(counted, sizeof counted, "%s", call);
+    n_calls = 0;
+    return n;
+}
 
 void cudasim_fail(const char *call, int after, int error)
 {
@@ -48,6 +62,7 @@ void cudasim_lose(int after, int error)
 
 cudaError_t cudasim::outcome(const char *call)
 {
+    n_calls += strcmp(counted, call) == 0;
     if (lost.error != cudaSuccess && lost.after-- <= 0) {
         lost.after = 0;
         return last_error = lost.error;
@@ -70,8 +85,20 @@ static const struct {
      "CUDA driver version is insufficient for CUDA runtime version"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorIllegalState, "cudaErrorIllegalState",
+     "the operation cannot be performed in the present state"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
+    {cudaErrorStreamCaptureImplicit, "cudaErrorStreamCaptureImplicit",
+     "operation would make the legacy stream depend on a capturing blocking stream"},
+    {cudaErrorCapturedEvent, "cudaErrorCapturedEvent",
+     "operation not permitted on an event last recorded in a capturing stream"},
+    {cudaErrorStreamCaptureWrongThread, "cudaErrorStreamCaptureWrongThread",
+     "attempt to terminate a thread-local capture sequence from another thread"},
 };
 
 const char *cudaGetErrorName(cudaError_t error)
@@ -135,6 +162,8 @@ cudaError_t cudaSetDevice(int device)
 static cudaError_t allocate(const char *call, void **p, size_t bytes, bool initialised)
 {
     cudaError_t error = outcome(call);
+    if (error == cudaSuccess)
+        error = judge_unsafe_call();
     if (error == cudaSuccess && (*p = check_allocate(bytes, initialised)) == nullptr)
         error = cudaErrorMemoryAllocation;
     return error;
@@ -142,6 +171,9 @@ static cudaError_t allocate(const char *call, void **p, size_t bytes, bool initi
 
 static cudaError_t release(void *p)
 {
+    cudaError_t error = judge_unsafe_call();
+    if (error != cudaSuccess)
+        return error;
     return p == nullptr || check_free(p) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -180,31 +212,49 @@ cudaError_t cudaFreeHost(void *p)
     return release(p);
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+/* Now, or where the stream is captured as a node. */
+static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work)
+{
+    cudaError_t error = judge_stream(stream);
+    if (error != cudaSuccess)
+        return error;
+    return is_captured(stream) ? add_node(stream, std::move(work)) : work();
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream)
 {
     cudaError_t error = outcome("cudaMemcpyAsync");
     if (error != cudaSuccess)
         return error;
-    check_all_ended();
-    check_host_copy(from, bytes, access::READ);
-    check_host_copy(to, bytes, access::WRITE);
-    memcpy(to, from, bytes);
-    return cudaSuccess;
+    return submit(stream, [=] {
+        check_all_ended();
+        check_host_copy(from, bytes, access::READ);
+        check_host_copy(to, bytes, access::WRITE);
+        memcpy(to, from, bytes);
+        return cudaSuccess;
+    });
 }
 
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
 {
-    check_all_ended();
-    check_host_copy(to, bytes, access::WRITE);
-    memset(to, value, bytes);
-    return outcome("cudaMemsetAsync");
+    cudaError_t error = outcome("cudaMemsetAsync");
+    if (error != cudaSuccess)
+        return error;
+    return submit(stream, [=] {
+        check_all_ended();
+        check_host_copy(to, bytes, access::WRITE);
+        memset(to, value, bytes);
+        return cudaSuccess;
+    });
 }
 
 /* ---- streams and events ---- */
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     *stream = new cudasim_stream();
+    (*stream)->independent = flags == cudaStreamNonBlocking;
     return outcome("cudaStreamCreateWithFlags");
 }
 
@@ -214,15 +264,19 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    cudaError_t error = judge_wait(stream);
+    if (error != cudaSuccess)
+        return error;
     check_all_ended();
     return outcome("cudaStreamSynchronize");
 }
 
-cudaError_t cudaStreamQuery(cudaStream_t)
+cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
-    return outcome("cudaStreamQuery");
+    cudaError_t error = judge_wait(stream);
+    return error == cudaSuccess ? outcome("cudaStreamQuery") : error;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
@@ -237,8 +291,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+    event->captured = is_captured(stream);
     timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     event->seconds = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
@@ -248,11 +303,15 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 /* What the simulation took, on the clock of the host. */
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end)
 {
+    if (start->captured || end->captured)
+        return told(cudaErrorCapturedEvent);
     *milliseconds = (float)(1e3 * (end->seconds - start->seconds));
     return outcome("cudaEventElapsedTime");
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t)
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    if (event->captured)
+        return told(cudaErrorCapturedEvent);
     return outcome("cudaEventSynchronize");
 }

@@ -11,6 +11,8 @@ extern "C" {
 /* Runs every fact and tells each: `found` is NULL when it is as expected, else where it differs. Returns how many differ,
  * or -1 when the device failed. */
 int sa2_probe_run(void (*tell)(const char *fact, const char *found));
+int sa2_probe_captures(void (*tell)(const char *fact,
+                                    const char *found)); /* of streams and graphs */
 
 #ifdef __cplusplus
 }

@@ -12,8 +12,10 @@ static void tell(const char *fact, const char *found)
 
 int main(void)
 {
-    int differ = sa2_probe_run(tell);
+    int differ = sa2_probe_run(tell), captures = sa2_probe_captures(tell);
     if (differ < 0)
         printf("DIFFERS no memory that host and device share\n");
-    return differ != 0;
+    if (captures < 0)
+        printf("DIFFERS no stream, event or memory\n");
+    return differ != 0 || captures != 0;
 }

@@ -7,6 +7,7 @@
  *   copies.cc       cp.async, atomics
  *   barriers.cc     mbarrier, bulk copies
  *   memory.cc       allocations, and the runtime's copies, streams and events
+ *   graphs.cc       capture of a stream, and graphs
  *   checker.cc      what each byte is and who touched it last; the hooks that the compiler calls
  *
  * One launch runs at a time. A launch ends before the call that started it returns.
@@ -14,9 +15,16 @@
 #ifndef CUDASIM_SIM_H
 #define CUDASIM_SIM_H
 
+#include <functional>
 #include <vector>
 
 #include <cuda_runtime.h>
+
+struct cudasim_stream {
+    bool independent;       /* of the default stream */
+    bool captures, spoiled; /* a call was refused: the capture's end will be */
+    cudaStreamCaptureMode mode;
+};
 
 namespace cudasim
 {
@@ -120,6 +128,15 @@ void barriers_end(); /* with the block */
 /* ---- memory.cc ---- */
 
 cudaError_t outcome(const char *call); /* cudaSuccess, unless a test has planned something else */
+cudaError_t told(cudaError_t error);   /* that, which cudaGetLastError() will give */
+
+/* ---- graphs.cc ---- */
+
+bool is_captured(cudaStream_t stream);
+cudaError_t add_node(cudaStream_t stream, std::function<cudaError_t()> node);
+cudaError_t judge_stream(cudaStream_t stream); /* may work be submitted to it? */
+cudaError_t judge_wait(cudaStream_t stream);   /* may it be waited for? */
+cudaError_t judge_unsafe_call();               /* one that may wait, as cudaMalloc() */
 
 /* ---- checker.cc ---- */
 

@@ -42,8 +42,9 @@ static void load(flow_bench *b, sa2_dtype dtype, int max_tokens)
     sa2_tensor_map *map = flow_bench_map(b);
     sa2_weights w = {.stream = b->stream, .dtype = dtype, .err = &err};
     sa2_flow_load(&b->flow, &b->config, &options, &w);
-    flow_bench_ok(sa2_backend_arena_create(b->backend, &b->weights, w.bytes + w.host_bytes, &err),
-                  &err);
+    flow_bench_ok(
+        sa2_backend_arena_create_shared(b->backend, &b->weights, w.bytes + w.host_bytes, &err),
+        &err);
     sa2_weights filled = {
         .stream = b->stream, .map = map, .arena = &b->weights, .dtype = dtype, .err = &err};
     sa2_flow_load(&b->flow, &b->config, &options, &filled);
@@ -57,13 +58,20 @@ static void load(flow_bench *b, sa2_dtype dtype, int max_tokens)
 void flow_bench_open(flow_bench *b, const sa2_token2wav_preset *sizes, sa2_dtype dtype,
                      int max_tokens, int64_t tokens, int n_chunks, size_t memory)
 {
+    flow_bench_open_on(b, NULL, sizes, dtype, max_tokens, tokens, n_chunks, memory);
+}
+
+void flow_bench_open_on(flow_bench *b, const sa2_backend_options *device,
+                        const sa2_token2wav_preset *sizes, sa2_dtype dtype, int max_tokens,
+                        int64_t tokens, int n_chunks, size_t memory)
+{
     sa2_error err = {0};
     *b = (flow_bench){.random = 1};
     flow_bench_ok(sa2_preset_find(&b->preset, "tiny", &err), &err);
     if (sizes != NULL)
         b->preset.token2wav = *sizes;
     b->config = sa2_token2wav_preset_dims(&b->preset.token2wav).flow;
-    flow_bench_ok(sa2_backend_open(&b->backend, NULL, &err), &err);
+    flow_bench_ok(sa2_backend_open(&b->backend, device, &err), &err);
     sa2_flow sized = {.config = b->config, .n_steps = SA2_FLOW_STEPS};
     sized.encoder.dtype = sized.dit.dtype = dtype;
     sa2_flow_room_bytes need = sa2_flow_solution_room(&sized, tokens, n_chunks);

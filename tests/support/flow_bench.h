@@ -22,6 +22,9 @@ typedef struct flow_bench {
  * up to n_chunks chunks, and `memory` bytes for voices and caches. */
 void flow_bench_open(flow_bench *b, const sa2_token2wav_preset *sizes, sa2_dtype dtype,
                      int max_tokens, int64_t tokens, int n_chunks, size_t memory);
+void flow_bench_open_on(flow_bench *b, const sa2_backend_options *device,
+                        const sa2_token2wav_preset *sizes, sa2_dtype dtype, int max_tokens,
+                        int64_t tokens, int n_chunks, size_t memory);
 void flow_bench_close(flow_bench *b);
 
 /* Sizes that no release has: heads of 24 and 20, other numbers of layers. */

@@ -27,14 +27,13 @@ sa2_preset test_small_preset(void)
     return preset;
 }
 
-static void open_preset(test_model *m, const sa2_preset *preset, const char *device, int n_threads,
+static void open_preset(test_model *m, const sa2_preset *preset, const sa2_backend_options *device,
                         int rank, int n_ranks)
 {
     const sa2_model_options loading = {.rank = rank, .n_ranks = n_ranks};
     sa2_error err = {0};
     sa2_tensor_map *map = NULL;
-    sa2_backend_options options = {.device = device, .n_threads = n_threads};
-    if (sa2_backend_open(&m->backend, &options, &err) != SA2_OK ||
+    if (sa2_backend_open(&m->backend, device, &err) != SA2_OK ||
         sa2_synthetic_map(&map, preset, 0, &err) != SA2_OK ||
         sa2_model_from_map(&m->model, m->backend, &preset->config, map,
                            preset->vocab_entries + SA2_PRESET_ADDED_TOKENS, &loading,
@@ -55,8 +54,13 @@ void test_model_open(test_model *m, int n_threads)
 
 void test_model_open_on(test_model *m, const char *device, int n_threads)
 {
+    test_model_open_with(m, &(sa2_backend_options){.device = device, .n_threads = n_threads});
+}
+
+void test_model_open_with(test_model *m, const sa2_backend_options *device)
+{
     sa2_preset preset = test_small_preset();
-    open_preset(m, &preset, device, n_threads, 0, 0);
+    open_preset(m, &preset, device, 0, 0);
 }
 
 void test_model_open_tiny(test_model *m, int n_threads)
@@ -68,7 +72,8 @@ void test_model_open_tiny_rank(test_model *m, int n_threads, int rank, int n_ran
 {
     sa2_preset preset;
     assert_int_equal(sa2_preset_find(&preset, "tiny", NULL), SA2_OK);
-    open_preset(m, &preset, "cpu", n_threads, rank, n_ranks);
+    const sa2_backend_options device = {.device = "cpu", .n_threads = n_threads};
+    open_preset(m, &preset, &device, rank, n_ranks);
 }
 
 void test_model_close(test_model *m)

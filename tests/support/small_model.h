@@ -14,6 +14,7 @@ typedef struct test_model {
 /* Two layers of 128 columns and 1024 positions; the encoder has two of 64. Fails the test when it cannot. */
 void test_model_open(test_model *model, int n_threads);
 void test_model_open_on(test_model *model, const char *device, int n_threads);
+void test_model_open_with(test_model *model, const sa2_backend_options *device);
 
 /* What it is made of. */
 sa2_preset test_small_preset(void);
