@@ -126,17 +126,17 @@ static void other_numbers_are_another_group_and_the_last_16_are_kept(void **stat
         assert_z(&w, 1.0f, (float)i, splits[0]);
     }
     assert_int_equal(made(), 17);
-    for (int i = 16; i > 0; i--) { /* all but the first */
+    for (int i = 1; i < 17; i++) { /* all but the first */
         run_group(&w, (float)i, splits[1]);
         assert_z(&w, 1.0f, (float)i, splits[1]);
     }
     assert_int_equal(made(), 0);
-    run_group(&w, 0.0f,
-              splits[2]); /* in the place of 16, which was not used for the longest time */
-    run_group(&w, 15.0f, splits[2]);
-    assert_int_equal(made(), 1);
+    run_group(&w, 0.0f, splits[2]); /* in the place of 1, which was not used for the longest time */
+    run_group(&w, 2.0f, splits[2]);
     run_group(&w, 16.0f, splits[2]);
-    assert_z(&w, 1.0f, 16.0f, splits[2]);
+    assert_int_equal(made(), 1);
+    run_group(&w, 1.0f, splits[2]);
+    assert_z(&w, 1.0f, 1.0f, splits[2]);
     assert_int_equal(made(), 1);
     close_world(&w);
 }
