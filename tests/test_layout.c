@@ -335,21 +335,6 @@ static void a_layout_is_found_by_its_name(void **state)
     assert_null(sa2_layout_find(""));
 }
 
-static int open_env(void **state)
-{
-    test_env *env = calloc(1, sizeof *env);
-    test_env_open_all(env, 2);
-    *state = env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,5 +349,5 @@ int main(void)
         cmocka_unit_test(rows_that_lie_together_are_a_matrix_of_their_own),
         cmocka_unit_test(a_layout_is_found_by_its_name),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

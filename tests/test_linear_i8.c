@@ -247,21 +247,6 @@ static void what_has_no_such_matrices_refuses_them(void **state)
     test_reset(env);
 }
 
-static int open_env(void **state)
-{
-    test_env *env = calloc(1, sizeof *env);
-    test_env_open_all(env, 2);
-    *state = env;
-    return 0;
-}
-
-static int close_env(void **state)
-{
-    test_env_close(*state);
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,5 +258,5 @@ int main(void)
         cmocka_unit_test(a_row_keeps_its_small_values_beside_a_large_one),
         cmocka_unit_test(what_has_no_such_matrices_refuses_them),
     };
-    return cmocka_run_group_tests(tests, open_env, close_env);
+    return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

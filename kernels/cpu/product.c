@@ -5,15 +5,13 @@
 /* Where rows are cut, every thread multiplies its own by the whole matrix; otherwise all multiply the same rows, packed once,
  * by a part of the matrix each, which is then read once. */
 enum {
-    PARTS_A_THREAD =
-        2, /* of the matrix, so that a thread that was held up leaves work to the others */
-    SMALL = 1 << 18, /* multiplications below which waking threads costs more than it brings */
-    CUT_ROWS = 512,  /* more are cut, */
-    CUT_LEAST = 64,  /* and so many where the matrix has no more than four times their number, */
-    PART_ROWS = 352, /* in parts up to this: x, sums and a piece of the matrix fit its caches; */
-    LEAST_ROWS =
-        128, /* fewer are not worth a pass over the matrix, but over one that a cache holds */
-    LEAST_CACHED = 32,
+    PARTS_A_THREAD = 2, /* of the matrix: a thread that was held up leaves work to the others */
+    SMALL = 1 << 18,    /* multiplications below which waking threads costs more than it brings */
+    CUT_ROWS = 512,     /* more are cut, */
+    CUT_LEAST = 64,     /* and so many where the matrix has no more than four times their number, */
+    PART_ROWS = 352,    /* in parts up to this: x, sums and a piece of the matrix fit its caches; */
+    LEAST_ROWS = 128,   /* fewer are not worth a pass over the matrix, */
+    LEAST_CACHED = 32,  /* but over one that a cache holds: */
     CACHED_VALUES = 2 << 20,
 };
 
@@ -120,14 +118,13 @@ static int parts_of_rows(const chunk *c, int threads)
 static void cut(chunk *c, int threads)
 {
     int64_t pairs = sa2_matrix_blocks(c->p->w->rows) / 2;
-    int parts = threads * PARTS_A_THREAD;
     c->row_parts = c->col_parts = 1;
     if (threads == 1 || c->n_rows * c->p->w->rows * c->p->w->cols < SMALL)
         return;
     if (cuts_rows(c))
         c->row_parts = parts_of_rows(c, threads);
     if (c->row_parts < threads) {
-        c->col_parts = (parts + c->row_parts - 1) / c->row_parts;
+        c->col_parts = (threads * PARTS_A_THREAD + c->row_parts - 1) / c->row_parts;
         c->col_parts = c->col_parts < pairs ? c->col_parts : (int)pairs;
     }
 }
