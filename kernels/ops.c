@@ -117,14 +117,14 @@ void sa2_matrix_write_transpose(sa2_stream *s, sa2_matrix *w, sa2_tensor src, in
 
 /* ---- products ---- */
 
-/* What x, w and y may be together: bf16 by bf16, i8 and i4, or f32 by all. */
+/* What x, w and y may be together: bf16 by all but f32, or f32 by all. */
 static bool linear_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
 {
     return is_float(x) && is_float(y) &&
            (x->dtype == SA2_F32 || w->dtype == SA2_BF16 || sa2_dtype_is_rounded(w->dtype));
 }
 
-/* The same for what is no layer: no i8 and i4. */
+/* The same for what is no layer: none of few bits. */
 static bool product_types(const sa2_tensor *y, const sa2_tensor *x, const sa2_matrix *w)
 {
     return linear_types(y, x, w) && !sa2_dtype_is_rounded(w->dtype);
@@ -223,7 +223,7 @@ void sa2_conv_transpose1d(sa2_stream *s, sa2_conv_transpose1d_args a)
     if (a.kernel < 1 || a.stride < 1 || a.pad < 0 || a.kernel < a.stride)
         wrong = "stride from 1, kernel from stride, pad from 0 expected";
     else if (sa2_dtype_is_rounded(a.w->dtype))
-        wrong = "matrices of i8 and i4 are for layers";
+        wrong = "matrices of few bits are for layers";
     else if (a.y.ndim != 2 || a.x.ndim != 2 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
              !sa2_tensor_is_dense(&a.y) || a.w->rows != a.stride * a.y.shape[1] ||
              a.w->cols != (a.kernel + a.stride - 1) / a.stride * a.x.shape[1])
@@ -257,7 +257,7 @@ void sa2_conv2d(sa2_stream *s, sa2_conv2d_args a)
     if ((a.kernel != 1 && a.kernel != 3) || a.stride < 1)
         wrong = "kernel 1 or 3, stride from 1 expected";
     else if (sa2_dtype_is_rounded(a.w->dtype))
-        wrong = "matrices of i8 and i4 are for layers";
+        wrong = "matrices of few bits are for layers";
     else if (a.y.ndim != 3 || a.x.ndim != 3 || a.y.dtype != SA2_F32 || a.x.dtype != SA2_F32 ||
              !sa2_tensor_is_dense(&a.y) || !sa2_tensor_is_dense(&a.x) ||
              a.y.shape[0] != a.x.shape[0] || a.x.shape[1] < 1 ||

@@ -40,7 +40,7 @@ typedef enum sa2_activation {
  * but for its sizes; one layout serves one row of activations and many alike. */
 typedef struct sa2_matrix {
     void *data;      /* memory of the backend, owned by the model's arena */
-    sa2_dtype dtype; /* F32, BF16, I8 or I4 */
+    sa2_dtype dtype; /* F32, BF16, I8, I4 or E4M3 */
     int64_t rows, cols;
 } sa2_matrix;
 
@@ -49,8 +49,9 @@ size_t sa2_matrix_bytes(const sa2_stream *s, sa2_dtype dtype, int64_t rows, int6
 
 /* Rows [first, first + src rows) from a row-major src [n, cols] (f32 or bf16, host memory), rounded to the matrix's
  * dtype: of I8 each row to 255 steps of its largest value / 127; of I4 each row and group of 64 columns to 16 steps
- * that are a multiple, up to 16, of the row's largest value / 112. Several calls stack several weights into one
- * product. */
+ * that are a multiple, up to 16, of the row's largest value / 112; of E4M3 each row and group of 32 columns to the
+ * numbers of base/e4m3.h times the least power of two, 2^-117 to 2^7, that cuts nothing off, and what is beyond to the
+ * largest. Several calls stack several weights into one product. */
 void sa2_matrix_write(sa2_stream *s, sa2_matrix *w, int64_t first, sa2_tensor src);
 
 /* The whole of a gate-and-up product, for sa2_linear() with `swiglu`: gate, up [n, cols], w [2 n, cols]. */
@@ -58,7 +59,7 @@ void sa2_matrix_write_swiglu(sa2_stream *s, sa2_matrix *w, sa2_tensor gate, sa2_
 
 /* ---- products: linear.c ---- */
 
-/* x in f32 goes with w in F32, BF16, I8 and I4 and x in bf16 with all but F32. x is multiplied as it is, but for I8 and I4
+/* x in f32 goes with w in any dtype and x in bf16 with all but F32. x is multiplied as it is, but for I8 and I4
  * on the processor: there each of its rows is rounded to 65025 steps between its largest values, and sums are exact. */
 typedef struct sa2_linear_args {
     sa2_tensor y;        /* [rows, n] f32 or bf16; [rows, n / 2] with swiglu */

@@ -84,7 +84,7 @@ static const char *text_at(const sa2_pack *p, uint32_t offset)
 
 static sa2_status read_dtype(const sa2_pack *p, uint32_t offset, sa2_dtype *dtype, sa2_error *err)
 {
-    static const sa2_dtype known[] = {SA2_F32, SA2_BF16, SA2_U8, SA2_I8, SA2_I4};
+    static const sa2_dtype known[] = {SA2_F32, SA2_BF16, SA2_U8, SA2_I8, SA2_I4, SA2_E4M3};
     const char *name = text_at(p, offset);
     if (name == NULL)
         return damaged(p, err, "index: a dtype without a name");
@@ -95,8 +95,8 @@ static sa2_status read_dtype(const sa2_pack *p, uint32_t offset, sa2_dtype *dtyp
         }
     return sa2_fail(
         err, SA2_ERR_UNSUPPORTED,
-        "%s: values of dtype %.40s, this build has f32, bf16, i8 and i4; make it again: sa2 "
-        "convert FOLDER %s",
+        "%s: values of dtype %.40s, this build has f32, bf16, i8, i4 and e4m3; make it again: "
+        "sa2 convert FOLDER %s",
         p->path, name, p->path);
 }
 

@@ -9,6 +9,7 @@ static const struct {
     [SA2_QUANT_NONE] = {"none", SA2_F32},
     [SA2_QUANT_INT8] = {"int8", SA2_I8},
     [SA2_QUANT_INT4] = {"int4", SA2_I4},
+    [SA2_QUANT_FP8] = {"fp8", SA2_E4M3},
 };
 
 const char *sa2_quant_name(sa2_quant quant)

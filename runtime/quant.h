@@ -13,6 +13,7 @@ typedef enum sa2_quant {
     SA2_QUANT_NONE = 0, /* bf16; out of a native file, what it holds */
     SA2_QUANT_INT8,
     SA2_QUANT_INT4,
+    SA2_QUANT_FP8,
     SA2_QUANTS
 } sa2_quant;
 
@@ -22,7 +23,7 @@ typedef struct sa2_quant_options {
     int only_layer; /* this layer alone is rounded, from 1; 0: all */
 } sa2_quant_options;
 
-const char *sa2_quant_name(sa2_quant quant); /* "none", "int8", "int4" */
+const char *sa2_quant_name(sa2_quant quant); /* "none", "int8", "int4", "fp8" */
 bool sa2_quant_find(sa2_quant *quant, const char *name);
 
 /* Of the matrices. */

@@ -146,7 +146,7 @@ expect 0 '"case":"decode/1"' "$sa2" bench parts --preset tiny -s 0.01 --json --f
 expect 0 '"unit":"tokens/s"' "$sa2" bench generate --preset tiny --prompt 16 --length 4 --json --filter generate/8
 expect 0 '"case":"kl/mean"' "$sa2" bench accuracy --json --positions 40 --per-layer "$source/tests/golden/language_model/decode_batch.safetensors"
 expect 0 '"case":"top1/same"' "$sa2" bench accuracy --json --longest 8 --dtype f32 --lm-head none
-expect 64 "--quant: none, int8 or int4 expected" "$sa2" bench accuracy --quant int7
+expect 64 "--quant: none, int8, int4 or fp8 expected" "$sa2" bench accuracy --quant int7
 expect 0 '"case":"top1/same"' "$sa2" bench accuracy --json --longest 8 --quant none --kv-cache-dtype int8
 expect 64 "--kv-cache-dtype: auto or int8 expected" "$sa2" bench accuracy --kv-cache-dtype fp8
 expect 65 "no ids and no text" "$sa2" bench accuracy /dev/null

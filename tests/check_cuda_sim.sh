@@ -39,11 +39,14 @@ same device.sa2 "$longer" none
 
 # In fewer bits, as they are loaded and from a file for the device; what that holds comes back as from the processor's.
 same model "hi there" int8
-"$sa2" convert -q --quant int4 --device cuda-sim "$work/model" "$work/int4.sa2"
-same int4.sa2 "$longer" int4
-"$sa2" convert -q --quant int4 --device cpu "$work/model" "$work/cpu.sa2"
-for made in int4 cpu; do "$sa2" convert -q --to safetensors "$work/$made.sa2" "$work/$made"; done
-cmp "$work/int4/"*.safetensors "$work/cpu/"*.safetensors || { echo "int4: other weights than on the processor"; exit 1; }
+for quant in int4 fp8; do
+    "$sa2" convert -q --quant $quant --device cuda-sim "$work/model" "$work/$quant.sa2"
+    same $quant.sa2 "$longer" $quant
+    "$sa2" convert -q --quant $quant --device cpu "$work/model" "$work/cpu.sa2"
+    for made in $quant cpu; do "$sa2" convert -q --to safetensors "$work/$made.sa2" "$work/$made"; done
+    cmp "$work/$quant/"*.safetensors "$work/cpu/"*.safetensors || { echo "$quant: other weights than on the processor"; exit 1; }
+    rm -r "$work/cpu.sa2" "$work/cpu"
+done
 
 # What was made for one device is not read by another.
 refused=$("$sa2" chat -m "$work/device.sa2" --device cpu --text hi 2>&1) && { echo "read on the processor"; exit 1; }

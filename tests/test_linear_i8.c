@@ -1,5 +1,5 @@
-/* Products with matrices in 8 and 4 bits: near the definition on every device, and the same bits from every instruction
- * set of the processor. */
+/* Products with matrices in 8 and 4 bits: near the definition on every device, and where sums are whole numbers the same
+ * bits from every instruction set of the processor. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/base/e4m3.h"
 #include "kernels/layout.h"
 #include "tests/support/test_env.h"
 
@@ -20,7 +21,7 @@ static const int64_t shapes[][3] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
-static const sa2_dtype dtypes[] = {SA2_I8, SA2_I4};
+static const sa2_dtype dtypes[] = {SA2_I8, SA2_I4, SA2_E4M3};
 enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
 
 static sa2_matrix matrix_of(test_env *env, sa2_stream *s, sa2_dtype dtype, const sa2_tensor *w)
@@ -89,7 +90,7 @@ static void every_device_is_near_the_definition_and_instruction_sets_are_alike(v
                 assert_close(env, s, env->isas[b], &y, want, allowed(y_dtype));
                 if (b == 0)
                     first = y;
-                if (is_processor(env, b))
+                if (is_processor(env, b) && dtype != SA2_E4M3)
                     assert_same_bits(env->isas[b], &y, &first);
             }
             test_reset(env);
@@ -115,6 +116,47 @@ static void a_row_alone_is_the_row_in_a_batch_to_the_bit(void **state)
             sa2_tensor part = sa2_tensor_rows(whole, from, some);
             assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
             assert_same_bits(env->isas[b / N_DTYPES], &args.y, &part);
+        }
+    }
+    test_reset(env);
+}
+
+/* Columns 32 i to 32 i + 31 are the largest number and 31 others, so that each of them is kept as it is, whatever its
+ * power of two; and a row of x that is 0 but for a 1 takes one of them out. */
+static void every_number_of_e4m3_is_multiplied_as_it_is(void **state)
+{
+    test_env *env = *state;
+    enum { EACH = 31, GROUPS = (254 + EACH - 1) / EACH, K = GROUPS * (EACH + 1), N = 28 };
+    sa2_tensor w = test_random(env, SA2_F32, N, K);
+    for (int row = 0; row < N; row++)
+        for (int col = 0, code = 0; col < K; col++) {
+            bool most = col % (EACH + 1) == 0 || code == 254;
+            int size = most ? 0x7e : code % 127, sign = most ? 0 : code / 127 * 128;
+            code += !most;
+            ((float *)w.data)[row * K + col] =
+                ldexpf(sa2_e4m3_to_f32((uint8_t)(size | sign)), row - 20);
+        }
+    for (int t = 0; t < 2 * env->n_streams; t++) {
+        sa2_stream *s = env->streams[t / 2];
+        const sa2_layout *layout = sa2_stream_layout(s, SA2_E4M3);
+        sa2_tensor x = test_random(env, t % 2 == 0 ? SA2_F32 : SA2_BF16, K, K);
+        memset(x.data, 0, sa2_tensor_bytes(&x));
+        for (int i = 0; i < K; i++)
+            if (x.dtype == SA2_F32)
+                ((float *)x.data)[i * K + i] = 1.0f;
+            else
+                ((uint16_t *)x.data)[i * K + i] = sa2_f32_to_bf16(1.0f);
+        sa2_matrix m = matrix_of(env, s, SA2_E4M3, &w);
+        sa2_tensor y = test_poisoned(env, SA2_F32, K, N);
+        sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
+        assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
+        for (int row = 0; row < N; row++) {
+            float held[K];
+            layout->read_row(held, &m, SA2_MATRIX_ALL, row);
+            for (int col = 0; col < K; col++) {
+                float want = ((float *)w.data)[row * K + col];
+                assert_true(held[col] == want && ((float *)y.data)[col * N + row] == want);
+            }
         }
     }
     test_reset(env);
@@ -236,14 +278,14 @@ static void what_has_no_such_matrices_refuses_them(void **state)
                       .w = &m,
                       .kernel = 3,
                       .stride = 1});
-    assert_refused(s, "conv2d: matrices of i8 and i4 are for layers");
+    assert_refused(s, "conv2d: matrices of few bits are for layers");
     sa2_conv_transpose1d(s, (sa2_conv_transpose1d_args){.y = test_poisoned(env, SA2_F32, 14, 4),
                                                         .x = x,
                                                         .sequences = {1, offsets},
                                                         .w = &m,
                                                         .kernel = 9,
                                                         .stride = 1});
-    assert_refused(s, "conv_transpose1d: matrices of i8 and i4 are for layers");
+    assert_refused(s, "conv_transpose1d: matrices of few bits are for layers");
     test_reset(env);
 }
 
@@ -252,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_device_is_near_the_definition_and_instruction_sets_are_alike),
         cmocka_unit_test(a_row_alone_is_the_row_in_a_batch_to_the_bit),
+        cmocka_unit_test(every_number_of_e4m3_is_multiplied_as_it_is),
         cmocka_unit_test(a_row_among_many_is_the_row_among_few_to_the_bit),
         cmocka_unit_test(swiglu_takes_gate_and_up_from_one_matrix),
         cmocka_unit_test(a_gate_scales_what_is_added_to_y),

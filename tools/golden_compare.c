@@ -13,6 +13,7 @@ static double value_at(const sa2_tensor *x, int64_t i)
     case SA2_U8:
     case SA2_I8:
     case SA2_I4:
+    case SA2_E4M3:
     case SA2_DTYPES:
         return ((const uint8_t *)x->data)[i];
     case SA2_F32:

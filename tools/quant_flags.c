@@ -7,7 +7,7 @@ static bool find(const char *option, const char *text, const sa2_usage_text *usa
 {
     if (text == NULL || sa2_quant_find(quant, text))
         return true;
-    sa2_options_refuse(usage, "--%s: none, int8 or int4 expected, \"%s\" found", option, text);
+    sa2_options_refuse(usage, "--%s: none, int8, int4 or fp8 expected, \"%s\" found", option, text);
     return false;
 }
 

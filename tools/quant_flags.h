@@ -10,7 +10,7 @@ typedef struct sa2_quant_flags {
     const char *layers, *head; /* NULL: not given */
 } sa2_quant_flags;
 
-#define SA2_QUANT_CHOICE "weights of the decoder: none, int8 or int4"
+#define SA2_QUANT_CHOICE "weights of the decoder: none, int8, int4 or fp8"
 
 /* Two lines of a table of options. */
 #define SA2_QUANT_OPTIONS(flags)                                                                   \

@@ -15,6 +15,7 @@ size_t sa2_dtype_bytes(sa2_dtype dtype)
     case SA2_U8:
     case SA2_I8:
     case SA2_I4:
+    case SA2_E4M3:
         return 1;
     case SA2_DTYPES:
         break;
@@ -25,7 +26,7 @@ size_t sa2_dtype_bytes(sa2_dtype dtype)
 
 bool sa2_dtype_is_rounded(sa2_dtype dtype)
 {
-    return dtype == SA2_I8 || dtype == SA2_I4;
+    return dtype == SA2_I8 || dtype == SA2_I4 || dtype == SA2_E4M3;
 }
 
 const char *sa2_dtype_name(sa2_dtype dtype)
@@ -43,6 +44,8 @@ const char *sa2_dtype_name(sa2_dtype dtype)
         return "i8";
     case SA2_I4:
         return "i4";
+    case SA2_E4M3:
+        return "e4m3";
     case SA2_DTYPES:
         break;
     }

@@ -16,8 +16,9 @@ typedef enum sa2_dtype {
     SA2_BF16, /* upper half of an f32 */
     SA2_I32,
     SA2_U8,
-    SA2_I8, /* of matrices and of the cache: with a step for each row */
-    SA2_I4, /* of matrices: two in a byte, with a step for each row and a factor for each group */
+    SA2_I8,   /* of matrices and of the cache: with a step for each row */
+    SA2_I4,   /* of matrices: two in a byte, with a step for each row and a factor for each group */
+    SA2_E4M3, /* of matrices: e4m3.h, with a power of two for each group */
     SA2_DTYPES
 } sa2_dtype;
 
@@ -32,8 +33,8 @@ typedef struct sa2_tensor {
 } sa2_tensor;
 
 size_t sa2_dtype_bytes(sa2_dtype dtype);     /* that hold one value */
-bool sa2_dtype_is_rounded(sa2_dtype dtype);  /* I8 or I4 */
-const char *sa2_dtype_name(sa2_dtype dtype); /* "f32", "bf16", "i32", "u8", "i8", "i4" */
+bool sa2_dtype_is_rounded(sa2_dtype dtype);  /* I8, I4 or E4M3 */
+const char *sa2_dtype_name(sa2_dtype dtype); /* "f32", "bf16", "i32", "u8", "i8", "i4", "e4m3" */
 
 /* Dense tensors over `data`. */
 sa2_tensor sa2_tensor_1d(void *data, sa2_dtype dtype, int64_t n);

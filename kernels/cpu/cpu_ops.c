@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu_ops.h"
 
 #include "kernels/cpu/matrix.h"
+#include "kernels/cpu/matrix_e4m3.h"
 #include "kernels/cpu/matrix_i4.h"
 #include "kernels/cpu/matrix_i8.h"
 
@@ -40,7 +41,8 @@ const sa2_ops sa2_cpu_ops = {
     .matrix_layouts = {[SA2_F32] = &sa2_cpu_layout_f32,
                        [SA2_BF16] = &sa2_cpu_layout_bf16,
                        [SA2_I8] = &sa2_cpu_layout_i8,
-                       [SA2_I4] = &sa2_cpu_layout_i4},
+                       [SA2_I4] = &sa2_cpu_layout_i4,
+                       [SA2_E4M3] = &sa2_cpu_layout_e4m3},
     .matrix_bytes = sa2_cpu_matrix_bytes,
     .matrix_write = sa2_cpu_matrix_write,
     .matrix_write_swiglu = sa2_cpu_matrix_write_swiglu,

@@ -7,12 +7,16 @@
  * Few rows wait for the matrix: two blocks at a time stream through, x stays in the L2 cache. Many rows
  * are multiplied by a group of blocks, K in pieces: a piece of two panels of x stays in the L1 cache
  * for the group, a piece of the group and the sums stay in the L2 cache for all rows.
+ *
+ * Of a matrix in e4m3 what is multiplied next is unpacked first: a piece of a group, or for a pair of panels, whose sums
+ * stay in the tiles meanwhile, a step.
  */
 #include <immintrin.h>
 
 #include "kernels/cpu/linear_epilogue.h"
 #include "kernels/cpu/linear_tiles.h"
 #include "kernels/cpu/tiles_amx.h"
+#include "kernels/cpu/unpack_e4m3.h"
 
 enum {
     PAIR_ROWS = 2 * SA2_BLOCK,
@@ -24,6 +28,9 @@ enum {
     SUMS_STEP = (GROUP_BLOCKS + 1) * SA2_BLOCK, /* floats from a row of sums to the next; a
                                                    power of two would crowd a few cache sets */
     STEP_LINES = 2 * TILE_BYTES / 64, /* cache lines that a step reads of two panels or blocks */
+    SUMS_BYTES = GROUP_ROWS * SUMS_STEP *
+                 sizeof(float), /* of SA2_THREAD_SPACE; behind them what was unpacked */
+    PACKED_AHEAD = 4,           /* steps that a matrix in e4m3 is asked for ahead */
 };
 
 /* Tiles 0 to 3: sums; 4 and 5: rows; 6 and 7: the matrix. */
@@ -34,10 +41,16 @@ static void configure(int upper_rows, int lower_rows)
     configure_tiles(rows);
 }
 
+/* A block of a matrix in e4m3 from some step on. */
+typedef struct packed_block {
+    const uint8_t *tiles, *powers;
+} packed_block;
+
 /* A square over some steps of K, and what the next ones will read. */
 typedef struct square {
     const uint16_t *upper, *lower; /* panels of x */
-    const uint16_t *left, *right;  /* blocks of the matrix */
+    const uint16_t *left, *right;  /* blocks of the matrix, */
+    packed_block packed[2];        /* or in e4m3 */
     int64_t steps;
     float *sums; /* [32, SUMS_STEP] */
     bool first;  /* sums begin at 0 */
@@ -114,6 +127,63 @@ static void sum_stream_of_two(const square *q)
     sum_stream(q, true);
 }
 
+static inline __attribute__((always_inline)) void fetch_packed(const uint8_t *tile)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < SA2_E4M3_TILE_BYTES; i += 64)
+        _mm_prefetch((const char *)tile + i, _MM_HINT_T0);
+}
+
+/* Of both blocks, one behind the other. */
+static inline __attribute__((always_inline)) void unpack_step(const square *q, int64_t i,
+                                                              uint16_t *to)
+{
+    for (int half = 0; half < 2; half++)
+        unpack_e4m3(q->packed[half].tiles + i * SA2_E4M3_TILE_BYTES,
+                    q->packed[half].powers + i * SA2_BLOCK, to + half * TILE_VALUES);
+}
+
+/* With a matrix in e4m3: a step is unpacked while the one before it is multiplied. */
+static inline __attribute__((always_inline)) void sum_packed(const square *q, uint16_t *space,
+                                                             const bool two)
+{
+    const uint16_t *upper = q->upper, *lower = q->lower;
+    load_sums(q, two);
+    unpack_step(q, 0, space);
+    for (int64_t i = 0; i < q->steps; i++) {
+        const uint16_t *tiles = space + i % 2 * 2 * TILE_VALUES;
+        uint16_t *next = space + (i + 1) % 2 * 2 * TILE_VALUES;
+        fetch_packed(q->packed[0].tiles + (i + PACKED_AHEAD) * SA2_E4M3_TILE_BYTES);
+        fetch_packed(q->packed[1].tiles + (i + PACKED_AHEAD) * SA2_E4M3_TILE_BYTES);
+        if (i + 1 < q->steps)
+            unpack_step(q, i + 1, next);
+        _tile_loadd(6, tiles, 64);
+        _tile_loadd(4, upper, 64);
+        upper += TILE_VALUES;
+        _tile_dpbf16ps(0, 4, 6);
+        if (two) {
+            _tile_loadd(5, lower, 64);
+            lower += TILE_VALUES;
+            _tile_dpbf16ps(2, 5, 6);
+        }
+        _tile_loadd(7, tiles + TILE_VALUES, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        if (two)
+            _tile_dpbf16ps(3, 5, 7);
+    }
+    store_sums(q, two);
+}
+
+static void sum_packed_of_one(const square *q, uint16_t *space)
+{
+    sum_packed(q, space, false);
+}
+
+static void sum_packed_of_two(const square *q, uint16_t *space)
+{
+    sum_packed(q, space, true);
+}
+
 /* With x in the L1 and the matrix in the L2 cache. */
 static void sum_square(const square *q)
 {
@@ -147,11 +217,18 @@ typedef struct group {
     const uint16_t *panels, *blocks;
     const uint16_t *next_blocks; /* of the next group */
     int64_t values;              /* from a panel or block to the next */
+    uint16_t *unpacked;          /* room for tiles of a matrix in e4m3; NULL: it is in bf16 */
     int64_t row, n_rows, block, n_blocks;
     int64_t row_pairs, block_pairs; /* 32 rows each, the last maybe fewer; 2 blocks */
     int configured;                 /* rows that the tiles hold */
     float *sums;                    /* [n_rows, SUMS_STEP] */
 } group;
+
+/* Streams the matrix; one in e4m3 only while the sums of all rows stay in tiles. */
+static bool is_few(const group *g)
+{
+    return g->unpacked != NULL ? g->row_pairs == 1 : g->n_rows <= FEW_ROWS;
+}
 
 /* Steps [from, from + steps) of K. */
 typedef struct piece {
@@ -172,14 +249,38 @@ static const char *share(const uint16_t *at, int64_t values, int64_t steps, int6
 static void fetch_ahead(square *q, const group *g, const piece *k, int64_t i, int64_t j)
 {
     int64_t next = k->last ? 0 : k->from + k->steps;
-    const uint16_t *x = g->panels, *w = k->last ? g->next_blocks : g->blocks + next * TILE_VALUES;
+    const uint16_t *x = g->panels;
     x +=
         i + 1 < g->row_pairs ? 2 * (i + 1) * g->values + k->from * TILE_VALUES : next * TILE_VALUES;
-    w += 2 * j * g->values;
     q->x_lines = (int)((STEP_LINES + g->block_pairs - 1) / g->block_pairs);
-    q->w_lines = (int)((STEP_LINES + g->row_pairs - 1) / g->row_pairs);
     q->next_x = share(x, g->values, k->steps, j, q->x_lines);
+    if (g->unpacked != NULL)
+        return;
+    const uint16_t *w = k->last ? g->next_blocks : g->blocks + next * TILE_VALUES;
+    w += 2 * j * g->values;
+    q->w_lines = (int)((STEP_LINES + g->row_pairs - 1) / g->row_pairs);
     q->next_w = share(w, g->values, k->steps, i, q->w_lines);
+}
+
+static void unpack_piece(const group *g, const piece *k)
+{
+    for (int64_t b = 0; b < g->n_blocks; b++)
+        unpack_e4m3_groups(g->p->w, g->block + b, k->from, k->from + k->steps,
+                           g->unpacked + b * PIECE_STEPS * TILE_VALUES);
+}
+
+/* Block b of the group over a piece that was unpacked, or as it lies. */
+static const uint16_t *tiles_of(const group *g, const piece *k, int64_t b)
+{
+    return g->unpacked != NULL ? g->unpacked + b * PIECE_STEPS * TILE_VALUES
+                               : g->blocks + b * g->values + k->from * TILE_VALUES;
+}
+
+static packed_block packed_of(const group *g, const piece *k, int64_t b)
+{
+    const sa2_matrix *w = g->p->w;
+    return (packed_block){sa2_e4m3_tiles(w, g->block + b) + k->from * SA2_E4M3_TILE_BYTES,
+                          sa2_e4m3_powers(w, g->block + b) + k->from * SA2_BLOCK};
 }
 
 /* Row pair i by block pair j. */
@@ -189,18 +290,22 @@ static void run_square(group *g, const piece *k, int64_t i, int64_t j)
     int n = g->n_rows - row < PAIR_ROWS ? (int)(g->n_rows - row) : PAIR_ROWS;
     float *sums = g->sums + row * SUMS_STEP;
     square q = {.upper = g->panels + 2 * i * g->values + from,
-                .left = g->blocks + 2 * j * g->values + from,
+                .left = tiles_of(g, k, 2 * j),
+                .right = tiles_of(g, k, 2 * j + 1),
                 .steps = k->steps,
                 .sums = sums + j * 2 * SA2_BLOCK,
                 .first = k->first};
     q.lower = q.upper + g->values;
-    q.right = q.left + g->values;
     if (n != g->configured)
         configure(n < SA2_BLOCK ? n : SA2_BLOCK, n > SA2_BLOCK ? n - SA2_BLOCK : 0);
     g->configured = n;
-    if (n <= SA2_BLOCK) {
+    if (g->unpacked != NULL && is_few(g)) {
+        q.packed[0] = packed_of(g, k, 2 * j);
+        q.packed[1] = packed_of(g, k, 2 * j + 1);
+        (n <= SA2_BLOCK ? sum_packed_of_one : sum_packed_of_two)(&q, g->unpacked);
+    } else if (n <= SA2_BLOCK) {
         sum_stream_of_one(&q);
-    } else if (g->n_rows <= FEW_ROWS) {
+    } else if (is_few(g)) {
         sum_stream_of_two(&q);
     } else {
         fetch_ahead(&q, g, k, i, j);
@@ -212,7 +317,7 @@ static void run_square(group *g, const piece *k, int64_t i, int64_t j)
 
 static void run_group(group *g)
 {
-    bool few = g->n_rows <= FEW_ROWS;
+    bool few = is_few(g), unpacks = g->unpacked != NULL && !few;
     int64_t all = g->values / TILE_VALUES, most = few ? STREAM_STEPS / g->row_pairs : PIECE_STEPS;
     int64_t pieces = (all + most - 1) / most;
     for (int64_t piece_index = 0; piece_index < pieces; piece_index++) {
@@ -220,6 +325,8 @@ static void run_group(group *g)
                    .first = piece_index == 0,
                    .last = piece_index == pieces - 1};
         k.steps = (piece_index + 1) * all / pieces - k.from;
+        if (unpacks)
+            unpack_piece(g, &k);
         for (int64_t n = 0; n < g->row_pairs * g->block_pairs; n++)
             if (few)
                 run_square(g, &k, n % g->row_pairs, n / g->row_pairs);
@@ -241,12 +348,16 @@ static void run_groups(const sa2_product *p, const sa2_product_part *part, const
                .n_rows = part->n_rows,
                .row_pairs = (part->n_rows + PAIR_ROWS - 1) / PAIR_ROWS,
                .sums = space};
+    if (p->w->dtype == SA2_E4M3)
+        g.unpacked = (uint16_t *)((char *)space + SUMS_BYTES);
     for (int64_t i = 0; i < groups; i++) {
         g.block_pairs = (i + 1) * pairs / groups - i * pairs / groups;
         g.block = part->block + 2 * (i * pairs / groups);
         g.n_blocks = 2 * g.block_pairs;
-        g.blocks = (const uint16_t *)p->w->data + g.block * values;
-        g.next_blocks = i + 1 < groups ? g.blocks + g.n_blocks * values : g.blocks;
+        if (g.unpacked == NULL) {
+            g.blocks = (const uint16_t *)p->w->data + g.block * values;
+            g.next_blocks = i + 1 < groups ? g.blocks + g.n_blocks * values : g.blocks;
+        }
         run_group(&g);
     }
 }

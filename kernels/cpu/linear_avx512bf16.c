@@ -11,7 +11,7 @@ static inline __attribute__((always_inline)) void strip_pairs(const strip *t, co
     strip_sums sum;
     load_sums(sum, t, rows, blocks);
     for (int64_t col = piece->col; col < piece->col + piece->n_cols; col += 2) {
-        const char *at = t->w + (size_t)(col * SA2_BLOCK) * sizeof(uint16_t);
+        const char *at = t->w + (size_t)((col - t->w_col) * SA2_BLOCK) * sizeof(uint16_t);
         int64_t k = col / SA2_TILE_COLS * TILE_VALUES + col % SA2_TILE_COLS;
         __m512bh w[STRIP_BLOCKS];
 #pragma GCC unroll 8
@@ -72,8 +72,7 @@ static void run_pairs(const sa2_product *p, const sa2_product_part *part, const 
                     .panel_bytes = tile_panel_bytes(p->w->cols),
                     .row_bytes = SA2_TILE_COLS * sizeof(uint16_t),
                     .taps = 1,
-                    .tap_cols = sa2_matrix_padded(SA2_BF16, p->w->cols),
-                    .piece_step = SA2_TILE_COLS};
+                    .tap_cols = sa2_matrix_padded(SA2_BF16, p->w->cols)};
     run_strips(&x, part, space, strip_code_pairs);
 }
 

@@ -29,8 +29,8 @@ static inline __attribute__((always_inline)) void strip_f32(const strip *t, cons
     load_sums(sum, t, rows, blocks);
     const char *ahead = t->ahead;
     for (int64_t tap = piece->tap; tap < piece->tap + piece->n_taps; tap++) {
-        const char *at =
-            t->w + (size_t)((tap * t->tap_cols + piece->col) * SA2_BLOCK) * sizeof(float);
+        const char *at = t->w + (size_t)((tap * t->tap_cols + piece->col - t->w_col) * SA2_BLOCK) *
+                                    sizeof(float);
         int64_t k = tap * t->tap_step + piece->col, end = k + piece->n_cols;
 #pragma GCC unroll 4
         for (; k < end; k++, at += SA2_BLOCK * sizeof(float), ahead += t->ahead_bytes) {
@@ -56,7 +56,7 @@ static inline __attribute__((always_inline)) void strip_mixed(const strip *t, co
         int64_t c = tap * t->tap_cols + piece->col, end = c + piece->n_cols; /* of the matrix */
         int64_t shift = tap * t->tap_step + piece->col - c;                  /* to x */
         for (int64_t k = c & ~(int64_t)1; k < end; k += 2) {
-            const char *at = t->w + (size_t)(k * SA2_BLOCK) * sizeof(uint16_t);
+            const char *at = t->w + (size_t)((k - t->w_col) * SA2_BLOCK) * sizeof(uint16_t);
             vf even[STRIP_BLOCKS * BLOCK_VECTORS], odd[STRIP_BLOCKS * BLOCK_VECTORS];
 #pragma GCC unroll 8
             for (int j = 0; j < blocks * BLOCK_VECTORS; j++)
@@ -130,8 +130,7 @@ static void run_f32(const sa2_product *p, const sa2_product_part *part, const vo
 {
     (void)panels;
     (void)first_row;
-    strip_rows x = {
-        .p = p, .taps = p->taps, .tap_cols = p->tap_cols, .tap_step = p->tap_step, .piece_step = 2};
+    strip_rows x = {.p = p, .taps = p->taps, .tap_cols = p->tap_cols, .tap_step = p->tap_step};
     run_strips(&x, part, space, p->w->dtype == SA2_F32 ? strip_code_f32 : strip_code_mixed);
 }
 
@@ -165,8 +164,7 @@ static void run_wide(const sa2_product *p, const sa2_product_part *part, const v
                     .panel_bytes = wide_panel_bytes(p->w->cols),
                     .row_bytes = (size_t)p->w->cols * sizeof(float),
                     .taps = 1,
-                    .tap_cols = p->w->cols,
-                    .piece_step = 2};
+                    .tap_cols = p->w->cols};
     run_strips(&x, part, space, strip_code_mixed);
 }
 

@@ -9,6 +9,7 @@
 #define SA2_KERNELS_CPU_LINEAR_STRIPS_H
 
 #include "kernels/cpu/linear_epilogue.h"
+#include "kernels/cpu/unpack_e4m3.h"
 
 enum {
     BLOCK_VECTORS = SA2_BLOCK / VF_WIDTH,
@@ -18,6 +19,9 @@ enum {
     PIECE_COLS = 2048,                       /* of a group in f32: 512 KB */
     BLOCK_BYTES = SA2_BLOCK * sizeof(float), /* of a column */
     AHEAD_BYTES = BLOCK_BYTES / 2,
+    UNPACKED_VALUES =
+        SA2_BLOCK *
+        (PIECE_COLS + SA2_TILE_COLS), /* of a block; the tile more is for the cache's sets */
 };
 
 /* Columns [col, col + n_cols) of taps [tap, tap + n_taps). */
@@ -28,7 +32,8 @@ typedef struct k_piece {
 typedef struct strip {
     const void *x[STRIP_ROWS];
     int64_t tap_cols, tap_step; /* of x */
-    const char *w;              /* first block */
+    const char *w;              /* first block, */
+    int64_t w_col;              /* from this column on */
     int64_t block_bytes;
     float *sums;         /* [rows, GROUP_COLS] */
     bool first;          /* sums begin at 0 */
@@ -68,7 +73,6 @@ typedef struct strip_rows {
     int64_t first_row;
     size_t panel_bytes, row_bytes; /* from a panel, a row in it, to the next */
     int64_t taps, tap_cols, tap_step;
-    int64_t piece_step; /* pieces of K begin at multiples of it */
 } strip_rows;
 
 static inline const void *strip_row(const strip_rows *x, int64_t row, int *span)
@@ -84,13 +88,12 @@ static inline const void *strip_row(const strip_rows *x, int64_t row, int *span)
            (size_t)(s->x + (row - s->first) * p->x_step) * sa2_dtype_bytes(p->x_dtype);
 }
 
-/* The next piece of K, up to PIECE_COLS; false after the last. */
+/* The next piece of K, up to PIECE_COLS and in whole tiles of a matrix; false after the last. */
 static inline bool next_piece(const strip_rows *x, k_piece *piece)
 {
     if (x->taps == 1) {
         int64_t n = (x->tap_cols + PIECE_COLS - 1) / PIECE_COLS;
-        int64_t size =
-            ((x->tap_cols + n - 1) / n + x->piece_step - 1) / x->piece_step * x->piece_step;
+        int64_t size = sa2_matrix_padded(SA2_BF16, (x->tap_cols + n - 1) / n);
         int64_t col = piece->n_taps == 0 ? 0 : piece->col + piece->n_cols;
         int64_t left = x->tap_cols - col;
         *piece = (k_piece){.n_taps = 1, .col = col, .n_cols = left < size ? left : size};
@@ -139,29 +142,48 @@ static inline void sum_chunk(const strip_rows *x, strip t, const k_piece *piece,
     }
 }
 
+/* A matrix in e4m3 is multiplied in bf16: this piece of a group of blocks. */
+static inline void unpack_piece(strip *t, const sa2_matrix *w, int64_t block, int n_blocks,
+                                const k_piece *piece, uint16_t *space)
+{
+    int64_t from = piece->col / SA2_E4M3_GROUP;
+    for (int i = 0; i < n_blocks; i++)
+        unpack_e4m3_groups(w, block + i, from, from + sa2_e4m3_groups(piece->n_cols),
+                           space + i * UNPACKED_VALUES);
+    t->w = (const char *)space;
+    t->w_col = piece->col;
+}
+
 static inline void run_strips(const strip_rows *x, const sa2_product_part *part, void *space,
                               strip_code code)
 {
     const sa2_product *p = x->p;
     strip t = {.tap_cols = x->tap_cols, .tap_step = x->tap_step, .sums = space};
-    t.block_bytes = sa2_matrix_padded(p->w->dtype, p->w->cols) * SA2_BLOCK *
-                    (int64_t)sa2_dtype_bytes(p->w->dtype);
+    bool packed = p->w->dtype == SA2_E4M3;
+    uint16_t *unpacked = (uint16_t *)((char *)space + SA2_SUMS_SPACE);
+    t.block_bytes = packed ? UNPACKED_VALUES * (int64_t)sizeof *unpacked
+                           : sa2_matrix_padded(p->w->dtype, p->w->cols) * SA2_BLOCK *
+                                 (int64_t)sa2_dtype_bytes(p->w->dtype);
     int64_t n_chunks = (part->n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
     for (int64_t b = 0; b < part->n_blocks; b += GROUP_BLOCKS) {
         int64_t block = part->block + b;
         int n_blocks = part->n_blocks - b < GROUP_BLOCKS ? (int)(part->n_blocks - b) : GROUP_BLOCKS;
         int64_t next_block =
             b + GROUP_BLOCKS < part->n_blocks ? block + GROUP_BLOCKS : part->next_block;
-        const char *next =
-            next_block > 0 ? (const char *)p->w->data + next_block * t.block_bytes : NULL;
+        const char *next = next_block > 0 && !packed
+                               ? (const char *)p->w->data + next_block * t.block_bytes
+                               : NULL;
         t.w = (const char *)p->w->data + block * t.block_bytes;
         for (int64_t c = 0; c < n_chunks; c++) {
             int64_t row = part->row + c * part->n_rows / n_chunks;
             int n_rows = (int)(part->row + (c + 1) * part->n_rows / n_chunks - row);
             t.first = true;
-            for (k_piece piece = {0}; next_piece(x, &piece); t.first = false)
+            for (k_piece piece = {0}; next_piece(x, &piece); t.first = false) {
+                if (packed)
+                    unpack_piece(&t, p->w, block, n_blocks, &piece, unpacked);
                 sum_chunk(x, t, &piece, row, n_rows, n_blocks,
                           c == n_chunks - 1 && t.first ? next : NULL, code);
+            }
             finish_rows(p, row, n_rows, block, n_blocks, space, GROUP_COLS);
         }
     }

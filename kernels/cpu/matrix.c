@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/matrix_e4m3.h"
 #include "kernels/cpu/matrix_i4.h"
 #include "kernels/cpu/matrix_i8.h"
 
@@ -16,13 +17,18 @@ size_t sa2_cpu_matrix_bytes(sa2_dtype dtype, int64_t rows, int64_t cols)
         return sa2_matrix_i8_bytes(rows, cols);
     if (dtype == SA2_I4)
         return sa2_matrix_i4_bytes(rows, cols);
+    if (dtype == SA2_E4M3)
+        return sa2_matrix_e4m3_bytes(rows, cols);
     return (size_t)(sa2_matrix_blocks(rows) * SA2_BLOCK * sa2_matrix_padded(dtype, cols)) *
            sa2_dtype_bytes(dtype);
 }
 
 static const sa2_rounding *rounding_of(const sa2_matrix *w)
 {
-    return w->dtype == SA2_I8 ? &sa2_rounding_i8 : w->dtype == SA2_I4 ? &sa2_rounding_i4 : NULL;
+    return w->dtype == SA2_I8     ? &sa2_rounding_i8
+           : w->dtype == SA2_I4   ? &sa2_rounding_i4
+           : w->dtype == SA2_E4M3 ? &sa2_rounding_e4m3
+                                  : NULL;
 }
 
 typedef struct write_job {

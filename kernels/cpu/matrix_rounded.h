@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/matrix.h"
 
-/* One of matrix_i8.h and matrix_i4.h. */
+/* One of matrix_i8.h, matrix_i4.h and matrix_e4m3.h. */
 typedef struct sa2_rounding {
     int64_t max_cols;
     /* Row `lane` of a block; values [cols] and the largest magnitude among them, or NULL and 0: all are 0.

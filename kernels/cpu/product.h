@@ -72,12 +72,12 @@ typedef struct sa2_product_kernel {
     /* Puts rows [row, row + n) there, n up to 16. */
     void (*pack)(const sa2_product *p, int64_t row, int n, void *panel);
     /* `panels` hold rows [first_row, ...); `space` is SA2_THREAD_SPACE bytes of this thread's own, of
-     * which a kernel without `pack` uses the first SA2_SUMS_SPACE. */
+     * which a kernel without `pack` uses the first SA2_SUMS_SPACE, but for w in e4m3. */
     void (*run)(const sa2_product *p, const sa2_product_part *part, const void *panels,
                 int64_t first_row, void *space);
 } sa2_product_kernel;
 
-/* x in f32 with w in either dtype; x and w in bf16. */
+/* x in f32 with w in f32, bf16 or e4m3; x in bf16 with w in bf16 or e4m3. */
 extern const sa2_product_kernel sa2_product_f32_c, sa2_product_bf16_c;
 extern const sa2_product_kernel sa2_product_f32_avx2, sa2_product_bf16_avx2;
 extern const sa2_product_kernel sa2_product_f32_avx512, sa2_product_bf16_avx512;

@@ -5,7 +5,8 @@ namespace sa2_cuda
 {
 const sa2_ops ops = {
     .missing = "",
-    .matrix_layouts = {&layout_f32, &layout_bf16, nullptr, nullptr, &layout_i8, &layout_i4},
+    .matrix_layouts = {&layout_f32, &layout_bf16, nullptr, nullptr, &layout_i8, &layout_i4,
+                       &layout_e4m3},
     .matrix_bytes = matrix_bytes,
     .matrix_write = matrix_write,
     .matrix_write_swiglu = matrix_write_swiglu,

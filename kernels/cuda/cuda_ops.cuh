@@ -8,7 +8,7 @@
 namespace sa2_cuda
 {
 extern const sa2_ops ops;
-extern const sa2_layout layout_f32, layout_bf16, layout_i8, layout_i4;
+extern const sa2_layout layout_f32, layout_bf16, layout_i8, layout_i4, layout_e4m3;
 
 sa2_status probe(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
                  sa2_error *err);

@@ -21,7 +21,7 @@ sa2_status run_product(sa2_stream *s, const char *op, const product &p, sa2_erro
 {
     if (p.rows == 0 || p.n == 0)
         return SA2_OK;
-    if (p.steps != nullptr)
+    if (p.steps != nullptr || p.factors != nullptr)
         return run_product_rounded(s, op, p, err);
     return p.w_is_bf16 ? run_product_mma(s, op, p, err) : run_product_f32(s, op, p, err);
 }
@@ -29,6 +29,8 @@ sa2_status run_product(sa2_stream *s, const char *op, const product &p, sa2_erro
 static void set_steps(product *p, const sa2_matrix *w)
 {
     const unsigned char *data = (const unsigned char *)w->data;
+    if (w->dtype == SA2_E4M3)
+        p->factors = data + powers_e4m3(w->rows, w->cols);
     if (w->dtype == SA2_I8)
         p->steps = (const float *)(data + steps_i8(w->rows, w->cols));
     if (w->dtype == SA2_I4) {

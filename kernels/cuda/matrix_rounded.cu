@@ -1,11 +1,12 @@
-/* matrix_rounded.cu - contracts: sa2_matrix_bytes() and sa2_matrix_write*() in kernels/ops.h, of I8 and I4; layouts in
+/* matrix_rounded.cu - contracts: sa2_matrix_bytes() and sa2_matrix_write*() in kernels/ops.h, of I8, I4 and E4M3; layouts in
  * matrix_rounded.cuh.
  *
  * Rows come from the host as they are, several at a time; a block rounds one of them. The operations and their order
- * are those of kernels/cpu/matrix_i8.c and matrix_i4.c: both backends hold the same numbers.
+ * are those of kernels/cpu/matrix_i8.c, matrix_i4.c and matrix_e4m3.c: both backends hold the same numbers.
  */
 #include "kernels/cuda/matrix_rounded.cuh"
 
+#include "kernels/base/e4m3.h"
 #include "kernels/cuda/cuda_ops.cuh"
 
 namespace sa2_cuda
@@ -47,6 +48,15 @@ static __device__ __forceinline__ float value_at(const rows_piece &p, long long 
     long long at = blockIdx.x * p.cols + col;
     return p.src_is_bf16 ? __bfloat162float(((const __nv_bfloat16 *)p.src)[at])
                          : ((const float *)p.src)[at];
+}
+
+/* Of n columns. */
+static __device__ __forceinline__ float largest_of(const rows_piece &p, long long first, int n)
+{
+    float largest = 0.0f;
+    for (int i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(value_at(p, first + i)));
+    return largest;
 }
 
 /* The largest magnitude in the block's row, or 0 of one so small that the inverse of its step overflows; for all
@@ -118,9 +128,7 @@ static __device__ __forceinline__ float squares(const rows_piece &p, long long f
 static __device__ __forceinline__ int choose_factor(const rows_piece &p, long long first, int n,
                                                     float step)
 {
-    float largest = 0.0f, least = INFINITY;
-    for (int i = 0; i < n; i++)
-        largest = fmaxf(largest, fabsf(value_at(p, first + i)));
+    float largest = largest_of(p, first, n), least = INFINITY;
     int most = min(max((int)ceilf(largest / (I4_MOST * step)), 1), MOST_FACTOR), best = 1;
     for (int factor = most; factor >= 1 && factor > most - TRIED; factor--) {
         float sum = squares(p, first, n, __fmul_rn(step, (float)factor));
@@ -147,7 +155,7 @@ static __global__ void __launch_bounds__(THREADS) round_i4_kernel(rows_piece p)
         int n = most > 0.0f ? (int)min((long long)I4_GROUP, p.cols - first) : 0;
         int factor = n > 0 ? choose_factor(p, first, n, step) : 1;
         float inverse = n > 0 ? 1.0f / __fmul_rn(step, (float)factor) : 0.0f;
-        factors[factor_place(p.cols, row, group)] = (uint8_t)factor;
+        factors[factor_place(parts_of(p.cols, I4_GROUP), row, group)] = (uint8_t)factor;
         for (int at = 0; at < I4_GROUP; at += EACH) {
             uint32_t word = 0;
 #pragma unroll
@@ -162,14 +170,66 @@ static __global__ void __launch_bounds__(THREADS) round_i4_kernel(rows_piece p)
     }
 }
 
+static constexpr int LEAST_POWER = 10, MOST_POWER = 134;
+
+/* As choose_power() in matrix_e4m3.c. */
+static __device__ __forceinline__ int choose_power(float most)
+{
+    uint32_t bits = __float_as_uint(most);
+    int power = (int)(bits >> 23) - 8 + ((bits & 0x7fffff) > 0x600000);
+    return min(max(power, LEAST_POWER), MOST_POWER);
+}
+
+/* As sa2_f32_to_e4m3(). */
+static __device__ __forceinline__ uint32_t e4m3_of(float value)
+{
+    uint32_t bits = __float_as_uint(value), sign = bits >> 24 & 0x80;
+    float size = fabsf(value);
+    if (isnan(value))
+        return sign | SA2_E4M3_NAN;
+    if (size < 0x1p-6f)
+        return sign | (uint32_t)rintf(size * 0x1p9f);
+    bits &= 0x7fffffff;
+    uint32_t code = ((bits + 0x7ffff + (bits >> 20 & 1)) >> 20) - ((127 - 7) << 3);
+    return sign | min(code, (uint32_t)SA2_E4M3_MOST);
+}
+
+/* grid: rows. A thread rounds groups of 32 columns. */
+static __global__ void __launch_bounds__(THREADS) round_e4m3_kernel(rows_piece p)
+{
+    wait_for_earlier();
+    constexpr int EACH = 4; /* columns of a word */
+    float most = largest_of_row(p);
+    long long row = row_of_block(p);
+    uint8_t *powers = (uint8_t *)p.w + powers_e4m3(p.w_rows, p.cols);
+    int groups = parts_of(p.cols, CHUNK);
+    for (int group = (int)threadIdx.x; group < groups; group += THREADS) {
+        long long first = (long long)group * CHUNK;
+        int n = most > 0.0f ? (int)min((long long)CHUNK, p.cols - first) : 0;
+        int power = choose_power(largest_of(p, first, n));
+        float inverse = __uint_as_float((uint32_t)(254 - power) << 23); /* 2^(127 - power) */
+        powers[factor_place(groups, row, group)] = (uint8_t)power;
+        for (int at = 0; at < CHUNK; at += EACH) {
+            uint32_t word = 0;
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                if (at + i < n)
+                    word |= e4m3_of(__fmul_rn(value_at(p, first + at + i), inverse)) << shift_i8(i);
+            ((uint32_t *)p.w)[word_i8(p.cols, row, first + at)] = word;
+        }
+    }
+}
+
 /* ---- writing ---- */
 
 static sa2_status round_rows(sa2_stream *s, const sa2_matrix *w, rows_piece p, int64_t n,
                              sa2_error *err)
 {
-    sa2_status st =
-        launch(s, "matrix_write", w->dtype == SA2_I8 ? round_i8_kernel : round_i4_kernel,
-               dim3((unsigned)n), THREADS, THREADS / WARP * sizeof(float), err, p);
+    void (*kernel)(rows_piece) = w->dtype == SA2_I8   ? round_i8_kernel
+                                 : w->dtype == SA2_I4 ? round_i4_kernel
+                                                      : round_e4m3_kernel;
+    sa2_status st = launch(s, "matrix_write", kernel, dim3((unsigned)n), THREADS,
+                           THREADS / WARP * sizeof(float), err, p);
     queue_of(s)->wrote_weights = true;
     return st;
 }
@@ -238,9 +298,16 @@ static size_t bytes_i4(int64_t rows, int64_t cols)
     return (size_t)steps_i4(rows, cols) + (size_t)padded_rows_of(rows) * sizeof(float);
 }
 
+static size_t bytes_e4m3(int64_t rows, int64_t cols)
+{
+    return (size_t)(powers_e4m3(rows, cols) + padded_rows_of(rows) * parts_of(cols, CHUNK));
+}
+
 size_t rounded_bytes(sa2_dtype dtype, int64_t rows, int64_t cols)
 {
-    return dtype == SA2_I8 ? bytes_i8(rows, cols) : bytes_i4(rows, cols);
+    return dtype == SA2_I8   ? bytes_i8(rows, cols)
+           : dtype == SA2_I4 ? bytes_i4(rows, cols)
+                             : bytes_e4m3(rows, cols);
 }
 
 /* As f32: what the products multiply by. */
@@ -259,11 +326,25 @@ static void read_row_i4(void *out, const sa2_matrix *w, sa2_matrix_half half, in
     row = place_of_row(half, row);
     float step = *step_at(w->data, steps_i4(w->rows, w->cols), row);
     const uint8_t *factors = (const uint8_t *)w->data + factors_i4(w->rows, w->cols);
+    int groups = parts_of(w->cols, I4_GROUP);
     for (int64_t col = 0; col < w->cols; col++) {
         uint32_t word = ((const uint32_t *)w->data)[word_i4(w->cols, row, col)];
         int q = (int)(word >> shift_i4(col) & 15) + (int)I4_LEAST;
         ((float *)out)[col] =
-            step * (float)(q * factors[factor_place(w->cols, row, col / I4_GROUP)]);
+            step * (float)(q * factors[factor_place(groups, row, col / I4_GROUP)]);
+    }
+}
+
+static void read_row_e4m3(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
+{
+    row = place_of_row(half, row);
+    const uint8_t *powers = (const uint8_t *)w->data + powers_e4m3(w->rows, w->cols);
+    int groups = parts_of(w->cols, CHUNK);
+    for (int64_t col = 0; col < w->cols; col++) {
+        uint32_t word = ((const uint32_t *)w->data)[word_i8(w->cols, row, col)];
+        int power = powers[factor_place(groups, row, col / CHUNK)];
+        ((float *)out)[col] =
+            ldexpf(sa2_e4m3_to_f32((uint8_t)(word >> shift_i8(col))), power - 127);
     }
 }
 
@@ -281,4 +362,11 @@ const sa2_layout layout_i4 = {.name = "cuda-i4-16x64-1",
                               .read_row = read_row_i4,
                               .cut = nullptr,
                               .rows_together = 0};
+const sa2_layout layout_e4m3 = {.name = "cuda-e4m3-16x32-1",
+                                .dtype = SA2_E4M3,
+                                .row_dtype = SA2_F32,
+                                .bytes = bytes_e4m3,
+                                .read_row = read_row_e4m3,
+                                .cut = nullptr,
+                                .rows_together = 0};
 } // namespace sa2_cuda

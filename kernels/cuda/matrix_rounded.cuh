@@ -1,10 +1,11 @@
 /* matrix_rounded.cuh - weight matrices in 8 and 4 bits on CUDA: how they lie in memory. The numbers are those of the CPU:
- * kernels/cpu/matrix_i8.h, matrix_i4.h.
+ * kernels/cpu/matrix_i8.h, matrix_i4.h, matrix_e4m3.h.
  *
  * As in bf16, rows are in tiles of 16, a tile's columns in chunks of 32, of which lane (g, t) has columns 8 t to 8 t + 7 of
  * rows g and g + 8. What it has is in words of 32 bits of one row each, with the two columns of a register of mma's a 16
  * bits apart, so that one mask takes them out:
  *   8 bits  [tiles, chunks, 32 lanes, 2 halves of the columns, 2 rows] words, four columns each
+ *  e4m3     the same, and u8 [tiles, chunks, 8, 2 rows]: the powers
  *   4 bits  [tiles, groups, 32 lanes, 2 chunks, 2 rows] words, eight columns each; groups are of 64 columns
  *           u8 [tiles, groups, 8, 2 rows]: the factors
  *   f32     [tiles, 16]: the steps, at the end
@@ -21,6 +22,8 @@ namespace sa2_cuda
 struct in_8_bits {
 };
 struct in_4_bits {
+};
+struct in_e4m3 {
 };
 
 static constexpr int I4_GROUP = 64, LANE_WORDS = 4;
@@ -75,11 +78,16 @@ static __host__ __device__ __forceinline__ long long steps_i4(long long rows, lo
     return factors_i4(rows, cols) + padded_rows_of(rows) * parts_of(cols, I4_GROUP);
 }
 
-/* Of a row in a group of columns, from the first factor on. */
-static __host__ __device__ __forceinline__ long long factor_place(long long cols, long long row,
+static __host__ __device__ __forceinline__ long long powers_e4m3(long long rows, long long cols)
+{
+    return padded_rows_of(rows) * parts_of(cols, CHUNK) * CHUNK;
+}
+
+/* Of a row in one of so many groups of columns, from the first factor or power on. */
+static __host__ __device__ __forceinline__ long long factor_place(int groups, long long row,
                                                                   long long group)
 {
-    long long all = row / TILE_ROWS * parts_of(cols, I4_GROUP) + group;
+    long long all = row / TILE_ROWS * groups + group;
     return all * TILE_ROWS + row % 8 * 2 + row / 8 % 2;
 }
 

@@ -84,8 +84,8 @@ struct product {
     const void *x, *w;
     void *y;
     bool x_is_bf16, y_is_bf16, w_is_bf16;
-    const float *steps;     /* of rows of w in 8 or 4 bits, as they lie; else NULL */
-    const uint8_t *factors; /* of w in 4 bits */
+    const float *steps;     /* of rows of w in i8 or i4, as they lie; else NULL */
+    const uint8_t *factors; /* of w in i4, powers of w in e4m3; else NULL */
     bool
         is_aligned; /* every piece of 8 (bf16) or 4 (f32) columns is whole, in one tap, at a multiple of 16 bytes */
     int rows, n, k; /* n: rows of w */

@@ -16,6 +16,9 @@ static sa2_status run(sa2_stream *s, const char *op, const product &p, sa2_error
 
 sa2_status run_product_rounded(sa2_stream *s, const char *op, const product &p, sa2_error *err)
 {
+    if (p.steps == nullptr)
+        return p.x_is_bf16 ? run<__nv_bfloat16, in_e4m3>(s, op, p, err)
+                           : run<float, in_e4m3>(s, op, p, err);
     if (p.factors == nullptr)
         return p.x_is_bf16 ? run<__nv_bfloat16, in_8_bits>(s, op, p, err)
                            : run<float, in_8_bits>(s, op, p, err);

@@ -26,7 +26,7 @@ static __device__ __forceinline__ void load_weights(bundle<W> (&weights)[AHEAD],
 /* Blocks that a processor is to have room for: more would leave too few registers for what is on its way. */
 template <typename X, typename W, int GROUPS> static constexpr int thin_blocks()
 {
-    bool has_more = sizeof(X) == 4 && bundle<W>::HAS_STEPS;
+    bool has_more = sizeof(X) == 4 && (bundle<W>::HAS_STEPS || bundle<W>::HAS_FACTORS);
     return GROUPS == 4 ? 2 : GROUPS == 2 || has_more ? 3 : 4;
 }
 

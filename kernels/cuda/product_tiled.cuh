@@ -18,12 +18,12 @@ static constexpr int TILED_THREADS = 128, WEIGHTS = 128, ROWS = 64;
 static constexpr int TILES = WEIGHTS / TILE_ROWS, WARP_TILES = 2, COLUMN_GROUPS = ROWS / 8;
 
 /* A bundle of each lane of the weights' tiles. */
-template <typename W> struct tiles {
+template <typename W, bool HAS_FACTORS = bundle<W>::HAS_FACTORS> struct tiles {
     uint4 word[TILES][bundle<W>::WORDS][WARP];
 };
 
-template <> struct tiles<in_4_bits> {
-    uint4 word[TILES][1][WARP];
+template <typename W> struct tiles<W, true> {
+    uint4 word[TILES][bundle<W>::WORDS][WARP];
     uint4 factors[TILES]; /* u8 [8, 2]: of rows g and g + 8 */
 };
 
@@ -94,18 +94,13 @@ static __device__ __forceinline__ void bring_weights(tiles<W> &to, const product
                                                      int columns)
 {
     bring_words(to, p, column, columns);
-}
-
-static __device__ __forceinline__ void bring_weights(tiles<in_4_bits> &to, const product &p,
-                                                     int column, int columns)
-{
-    long long of = (long long)blockIdx.x * TILES + threadIdx.x;
-    bring_words(to, p, column, columns);
-    if (threadIdx.x < TILES) {
-        bool there = of < parts_of(p.n, TILE_ROWS);
-        copy_async_16(&to.factors[threadIdx.x],
-                      (const uint4 *)p.factors + (there ? of : 0) * columns + column, there);
-    }
+    if constexpr (bundle<W>::HAS_FACTORS)
+        if (threadIdx.x < TILES) {
+            long long of = (long long)blockIdx.x * TILES + threadIdx.x;
+            bool there = of < parts_of(p.n, TILE_ROWS);
+            copy_async_16(&to.factors[threadIdx.x],
+                          (const uint4 *)p.factors + (there ? of : 0) * columns + column, there);
+        }
 }
 
 /* A chunk of rows of x. */
@@ -160,14 +155,8 @@ static __device__ __forceinline__ void read_bundle(bundle<W> &b, const tiles<W> 
 #pragma unroll
     for (int n = 0; n < bundle<W>::WORDS; n++)
         b.word[n] = from.word[tile][n][threadIdx.x % WARP];
-}
-
-static __device__ __forceinline__ void read_bundle(bundle<in_4_bits> &b,
-                                                   const tiles<in_4_bits> &from, int tile)
-{
-    int lane = (int)threadIdx.x % WARP;
-    b.word[0] = from.word[tile][0][lane];
-    b.factors = ((const uint16_t *)&from.factors[tile])[lane / 4];
+    if constexpr (bundle<W>::HAS_FACTORS)
+        b.factors = ((const uint16_t *)&from.factors[tile])[threadIdx.x % WARP / 4];
 }
 
 typedef float sums[WARP_TILES][COLUMN_GROUPS][4];

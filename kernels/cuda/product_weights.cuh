@@ -2,7 +2,8 @@
  * in bf16, as they lie in memory or made of 8 or 4 bits on the way.
  *
  * A weight in 8 bits is a whole number of steps from -127 to 127, one in 4 bits from -128 to 112: bf16 holds them
- * exactly. So sums are of steps, and the whole sum is multiplied once by the step of its row.
+ * exactly. So sums are of steps, and the whole sum is multiplied once by the step of its row. One in e4m3 is a number of
+ * bf16 as it is, with the power of two of its group.
  */
 #ifndef SA2_KERNELS_CUDA_PRODUCT_WEIGHTS_CUH
 #define SA2_KERNELS_CUDA_PRODUCT_WEIGHTS_CUH
@@ -17,19 +18,26 @@ template <typename W> struct bundle;
 
 template <> struct bundle<__nv_bfloat16> {
     static constexpr int CHUNKS = 1, WORDS = 2, AHEAD = 4;
-    static constexpr bool HAS_STEPS = false;
+    static constexpr bool HAS_STEPS = false, HAS_FACTORS = false;
     uint4 word[WORDS];
 };
 
 template <> struct bundle<in_8_bits> {
     static constexpr int CHUNKS = 1, WORDS = 1, AHEAD = 5;
-    static constexpr bool HAS_STEPS = true;
+    static constexpr bool HAS_STEPS = true, HAS_FACTORS = false;
     uint4 word[WORDS];
+};
+
+template <> struct bundle<in_e4m3> {
+    static constexpr int CHUNKS = 1, WORDS = 1, AHEAD = 5;
+    static constexpr bool HAS_STEPS = false, HAS_FACTORS = true;
+    uint4 word[WORDS];
+    uint16_t factors; /* powers of rows g and g + 8, a byte each */
 };
 
 template <> struct bundle<in_4_bits> {
     static constexpr int CHUNKS = I4_GROUP / CHUNK, WORDS = 1, AHEAD = 4;
-    static constexpr bool HAS_STEPS = true;
+    static constexpr bool HAS_STEPS = true, HAS_FACTORS = true;
     uint4 word[WORDS];
     uint16_t factors; /* of rows g and g + 8, a byte each */
 };
@@ -45,34 +53,20 @@ template <typename W> static __device__ __forceinline__ int bundles_of(const pro
 /* Where this lane's bundles of a tile lie, from number `first` on. */
 template <typename W> struct bundle_place {
     const uint4 *words;
+    const uint16_t *factors; /* unset of what has none */
 };
 
-template <> struct bundle_place<in_4_bits> {
-    const uint4 *words;
-    const uint16_t *factors;
-};
-
-template <typename W>
-static __device__ __forceinline__ const uint4 *words_of(const product &p, long long tile, int first)
-{
-    return (const uint4 *)p.w + (tile * bundles_of<W>(p) + first) * bundle<W>::WORDS * WARP +
-           threadIdx.x % WARP;
-}
+static constexpr int FACTOR_PAIRS = TILE_ROWS / 2; /* of a tile and bundle */
 
 template <typename W>
 static __device__ __forceinline__ void find_place(bundle_place<W> &place, const product &p,
                                                   long long tile, int first)
 {
-    place.words = words_of<W>(p, tile, first);
-}
-
-static __device__ __forceinline__ void find_place(bundle_place<in_4_bits> &place, const product &p,
-                                                  long long tile, int first)
-{
-    place.words = words_of<in_4_bits>(p, tile, first);
-    place.factors = (const uint16_t *)p.factors +
-                    (tile * bundles_of<in_4_bits>(p) + first) * (TILE_ROWS / 2) +
-                    threadIdx.x % WARP / 4;
+    long long number = tile * bundles_of<W>(p) + first;
+    place.words = (const uint4 *)p.w + number * bundle<W>::WORDS * WARP + threadIdx.x % WARP;
+    if constexpr (bundle<W>::HAS_FACTORS)
+        place.factors =
+            (const uint16_t *)p.factors + number * FACTOR_PAIRS + threadIdx.x % WARP / 4;
 }
 
 template <typename W>
@@ -81,24 +75,15 @@ static __device__ __forceinline__ void load(bundle<W> &b, const bundle_place<W> 
 #pragma unroll
     for (int n = 0; n < bundle<W>::WORDS; n++)
         b.word[n] = load_once(place.words + (i * bundle<W>::WORDS + n) * WARP);
-}
-
-static __device__ __forceinline__ void load(bundle<in_4_bits> &b,
-                                            const bundle_place<in_4_bits> &place, int i)
-{
-    b.word[0] = load_once(place.words + i * WARP);
-    b.factors = __ldg(place.factors + i * (TILE_ROWS / 2));
+    if constexpr (bundle<W>::HAS_FACTORS)
+        b.factors = __ldg(place.factors + i * FACTOR_PAIRS);
 }
 
 template <typename W> static __device__ __forceinline__ void move_on(bundle_place<W> &place, int n)
 {
     place.words += n * bundle<W>::WORDS * WARP;
-}
-
-static __device__ __forceinline__ void move_on(bundle_place<in_4_bits> &place, int n)
-{
-    place.words += n * WARP;
-    place.factors += n * (TILE_ROWS / 2);
+    if constexpr (bundle<W>::HAS_FACTORS)
+        place.factors += n * FACTOR_PAIRS;
 }
 
 /* ---- to registers ---- */
@@ -141,6 +126,22 @@ static __device__ __forceinline__ uint32_t pair_of_nibbles(uint32_t word, int i,
     return as_bits(__hfma2(as_pair((word >> 4 * i & 0x000f000f) | PAIR_OF_128), f.m, f.offset));
 }
 
+/* 2^(power - 7), twice. */
+static __device__ __forceinline__ __nv_bfloat162 pair_of_power(int power)
+{
+    return as_pair((uint32_t)(power + 120) * 0x00800080);
+}
+
+/* Columns 0 and 1 (half 0), or 2 and 3, of a word of four in e4m3. Where bf16 has exponent and fraction a code stands for
+ * 2^-120 of its number, also below the smallest normal one; less than nothing is added, so that -0 stays. */
+static __device__ __forceinline__ uint32_t pair_of_e4m3(uint32_t word, int half,
+                                                        __nv_bfloat162 power)
+{
+    word <<= half == 0 ? 8 : 0;
+    return as_bits(__hfma2(as_pair((word >> 4 & 0x07f007f0) | (word & 0x80008000)), power,
+                           as_pair(0x80008000)));
+}
+
 /* Both steps of chunk `chunk` of a bundle. */
 static __device__ __forceinline__ void unpack(uint4 &first, uint4 &second,
                                               const bundle<__nv_bfloat16> &b, int)
@@ -157,6 +158,17 @@ static __device__ __forceinline__ void unpack(uint4 &first, uint4 &second,
                        pair_of_bytes(w.y, 1));
     second = make_uint4(pair_of_bytes(w.z, 0), pair_of_bytes(w.w, 0), pair_of_bytes(w.z, 1),
                         pair_of_bytes(w.w, 1));
+}
+
+static __device__ __forceinline__ void unpack(uint4 &first, uint4 &second, const bundle<in_e4m3> &b,
+                                              int)
+{
+    const uint4 &w = b.word[0];
+    __nv_bfloat162 high = pair_of_power(b.factors & 255), low = pair_of_power(b.factors >> 8);
+    first = make_uint4(pair_of_e4m3(w.x, 0, high), pair_of_e4m3(w.y, 0, low),
+                       pair_of_e4m3(w.x, 1, high), pair_of_e4m3(w.y, 1, low));
+    second = make_uint4(pair_of_e4m3(w.z, 0, high), pair_of_e4m3(w.w, 0, low),
+                        pair_of_e4m3(w.z, 1, high), pair_of_e4m3(w.w, 1, low));
 }
 
 static __device__ __forceinline__ void unpack(uint4 &first, uint4 &second,

@@ -10,7 +10,7 @@
 
 #include "kernels/backend.h"
 
-enum { TEST_MAX_STREAMS = 8, TEST_MAX_BLOCKS = 256 };
+enum { TEST_MAX_STREAMS = 8, TEST_MAX_BLOCKS = 512 };
 
 typedef struct test_env {
     int n_streams;
