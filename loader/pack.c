@@ -7,13 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
 #include "kernels/base/limits.h"
 #include "loader/little_endian.h"
 #include "loader/mapped_file.h"
 #include "loader/name_table.h"
 #include "loader/pack_format.h"
+#include "loader/xxh3.h"
 
 static const uint64_t most_elements = (uint64_t)1 << 48; /* of a block: products fit, padded too */
 

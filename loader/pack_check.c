@@ -2,12 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "loader/little_endian.h"
 #include "loader/pack.h"
 #include "loader/pack_format.h"
 #include "loader/ranges.h"
+#include "loader/xxh3.h"
 
 uint64_t sa2_pack_hash_piece(const void *data, size_t bytes)
 {

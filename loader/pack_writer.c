@@ -3,13 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "loader/little_endian.h"
 #include "loader/name_table.h"
 #include "loader/output_file.h"
 #include "loader/pack_format.h"
 #include "loader/text_pool.h"
+#include "loader/xxh3.h"
 
 /* Bytes that grow: records of the index, and its texts. */
 typedef struct bytes {
