@@ -47,10 +47,11 @@ sa2_status sa2_arena_reserve(sa2_arena *arena, size_t bytes, sa2_error *err)
     return st;
 }
 
-void sa2_arena_commit(const sa2_arena *arena)
+void sa2_arena_commit(const sa2_arena *arena, size_t at, size_t bytes)
 {
-    if (arena->owned_bytes > 0)
-        madvise(arena->base, arena->owned_bytes, MADV_POPULATE_WRITE); /* a wish as well */
+    size_t left = at < arena->owned_bytes ? arena->owned_bytes - at : 0;
+    if (left > 0) /* a wish as well */
+        madvise(arena->base + at, bytes < left ? bytes : left, MADV_POPULATE_WRITE);
 }
 
 void sa2_arena_destroy(sa2_arena *arena)

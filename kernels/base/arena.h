@@ -32,8 +32,9 @@ sa2_status sa2_arena_create(sa2_arena *arena, size_t bytes, sa2_error *err);
 sa2_status sa2_arena_reserve(sa2_arena *arena, size_t bytes, sa2_error *err);
 void sa2_arena_destroy(sa2_arena *arena);
 
-/* Memory of its own becomes resident now instead of when it is touched, where the system can do that. */
-void sa2_arena_commit(const sa2_arena *arena);
+/* Up to `bytes` of memory of its own from `at` on, a multiple of a page, become resident now instead of when they are
+ * touched, where the system can do that. What lies there stays. Any thread may ask, beside those that use the memory. */
+void sa2_arena_commit(const sa2_arena *arena, size_t at, size_t bytes);
 
 /* `bytes` at an aligned address, or NULL when they do not fit; 0 bytes are a valid address.
  * The content is what was there before. */

@@ -91,7 +91,7 @@ sa2_status sa2_comm_reserve(sa2_comm *c, int64_t summed, int64_t joined, sa2_err
     sa2_status st = sa2_arena_create(&c->memory, bytes, err);
     if (st != SA2_OK)
         return sa2_wrap(err, st, "messages between ranks");
-    sa2_arena_commit(&c->memory); /* the pages are there before the first step */
+    sa2_arena_commit(&c->memory, 0, bytes); /* the pages are there before the first step */
     c->room = sa2_arena_take(&c->memory, bytes);
     c->summed = summed;
     c->joined = joined;

@@ -34,13 +34,9 @@ static sa2_status take_memory(sa2_machine *m, const sa2_engine_plan *plan, sa2_e
         st = sa2_backend_arena_create(backend, &m->work, plan->work, err);
     if (st == SA2_OK)
         st = sa2_arena_create(&m->host, plan->host, err);
-    if (st != SA2_OK)
-        return st;
-    sa2_arena_commit(&m->pages); /* what is planned is there: no surprise in the middle of a step */
-    sa2_arena_commit(&m->device);
-    sa2_arena_commit(&m->work);
-    sa2_arena_commit(&m->host);
-    return SA2_OK;
+    if (st == SA2_OK) /* what is planned is there soon: no surprise in the middle of a step */
+        sa2_residency_start(&m->residency);
+    return st;
 }
 
 /* What requests, sound and sampling need, on rank 0. */
@@ -75,7 +71,8 @@ sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
                               const sa2_engine_options *options, const sa2_model *model,
                               sa2_error *err)
 {
-    *m = (sa2_machine){.model = model};
+    *m = (sa2_machine){.model = model,
+                       .residency = {.arenas = {&m->host, &m->work, &m->device, &m->pages}}};
     sa2_step_options step = sa2_engine_plan_step(plan, options, model);
     sa2_status st = take_memory(m, plan, err);
     if (st == SA2_OK)
@@ -93,6 +90,7 @@ void sa2_machine_destroy(sa2_machine *m)
     if (m->model == NULL)
         return;
     sa2_backend *backend = m->model->backend;
+    sa2_residency_stop(&m->residency);
     sa2_comm_leave_device(m->comm);
     sa2_generator_destroy(m->generator);
     sa2_step_destroy(m->step);

@@ -6,6 +6,7 @@
 #define SA2_RUNTIME_SERVING_MACHINE_H
 
 #include "runtime/serving/engine_plan.h"
+#include "runtime/serving/residency.h"
 
 typedef struct sa2_machine {
     const sa2_model *model; /* borrowed */
@@ -13,6 +14,7 @@ typedef struct sa2_machine {
     sa2_stream *stream;
     sa2_arena pages, device, work; /* of the backend */
     sa2_arena host;
+    sa2_residency residency; /* of the four */
     sa2_kv_cache *cache;
     sa2_scheduler *scheduler;
     sa2_clip_cache *clips;
