@@ -19,7 +19,7 @@ static void load_parts(sa2_model *model, int parts, sa2_weights *w)
         sa2_decoder_load(&model->decoder, &model->config.decoder, w);
 }
 
-/* With a map: of what is copied out of it, which for a native file is little; *mapped: of what is not. */
+/* Bytes of what is copied out of the map, which for a native file is little, and of what is used where it is mapped. */
 static sa2_status measure(const sa2_model_config *config, const sa2_shard *shard,
                           sa2_backend *backend, const sa2_model_options *options,
                           sa2_tensor_map *map, sa2_weights *w, sa2_error *err)
@@ -36,17 +36,6 @@ static sa2_status measure(const sa2_model_config *config, const sa2_shard *shard
     w->shard = NULL;
     sa2_stream_destroy(stream);
     return w->status;
-}
-
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, const sa2_shard *shard,
-                                   sa2_backend *backend, sa2_quant_options quant, size_t *bytes,
-                                   sa2_error *err)
-{
-    const sa2_model_options options = {.quant = quant};
-    sa2_weights w = {0};
-    sa2_status st = measure(config, shard, backend, &options, NULL, &w, err);
-    *bytes = w.bytes + w.host_bytes;
-    return st;
 }
 
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
@@ -106,6 +95,7 @@ sa2_status sa2_model_from_map(sa2_model *model, sa2_backend *backend,
     if (st == SA2_OK)
         st = measure(config, &model->shard, backend, options, map, &measured, err);
     progress told = {.options = options, .total = measured.bytes + measured.mapped};
+    model->weight_bytes = told.total + measured.host_bytes;
     if (st == SA2_OK && options->measured != NULL)
         st = options->measured(options->context, model, err);
     if (st != SA2_OK) {

@@ -29,6 +29,7 @@ typedef struct sa2_model {
     sa2_arena arena;      /* the weights */
     sa2_arena host;       /* and where each layer's are */
     sa2_pack *pack;       /* or the native file that they lie in; NULL */
+    size_t weight_bytes;  /* in both arenas, and in the native file where it is used as it lies */
 } sa2_model;
 
 enum { SA2_MODEL_HEARING = 1, SA2_MODEL_DECODER = 2 }; /* encoder and adaptor; decoder */
@@ -38,8 +39,8 @@ typedef struct sa2_model_options {
     int rank, n_ranks;       /* which share of the decoder, of how many; 0 ranks: the whole */
     sa2_quant_options quant; /* of the decoder */
 
-    /* Sizes are known, no weight is read yet: the last chance to refuse. `model` has its configuration and
-     * n_token_rows. NULL: nobody asks. */
+    /* Sizes are known, no weight is read yet: the last chance to refuse. `model` has its configuration,
+     * n_token_rows and weight_bytes. NULL: nobody asks. */
     sa2_status (*measured)(void *context, const sa2_model *model, sa2_error *err);
     void (*progress)(void *context, const char *what, size_t done, size_t total);
     void *context;
@@ -66,10 +67,5 @@ void sa2_model_close(sa2_model *model);
 sa2_status sa2_model_pack(sa2_pack_writer *writer, sa2_backend *backend,
                           const sa2_model_config *config, sa2_tensor_map *map,
                           sa2_quant_options quant, sa2_error *err);
-
-/* Bytes of a rank's weights in the backend's layout, without reading any. */
-sa2_status sa2_model_weights_bytes(const sa2_model_config *config, const sa2_shard *shard,
-                                   sa2_backend *backend, sa2_quant_options quant, size_t *bytes,
-                                   sa2_error *err);
 
 #endif

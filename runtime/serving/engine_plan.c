@@ -90,10 +90,8 @@ sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *p)
 
 sa2_backend_options sa2_engine_plan_device(const sa2_engine_options *o)
 {
-    return (sa2_backend_options){.device = o->device,
-                                 .isa = o->isa,
-                                 .n_threads = o->n_threads,
-                                 .graphs = o->cuda_graphs};
+    return (sa2_backend_options){
+        .device = o->device, .isa = o->isa, .n_threads = o->n_threads, .graphs = o->cuda_graphs};
 }
 
 sa2_model_options sa2_engine_plan_model(const sa2_engine_options *o)
@@ -216,16 +214,13 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
                                 const sa2_model *model, const sa2_token2wav *t,
                                 sa2_backend *backend, sa2_error *err)
 {
-    *p = (sa2_engine_plan){0};
+    *p = (sa2_engine_plan){.weights = model->weight_bytes};
     sa2_status st = resolve(p, o, model, err);
     if (st == SA2_OK && o->kv_int8 && strcmp(sa2_backend_device(backend), "cpu") != 0)
         st = sa2_fail(err, SA2_ERR_UNSUPPORTED,
                       "a cache of keys and values in int8 is the processor's alone, not that of %s",
                       sa2_backend_device(backend));
     sa2_stream *s = NULL;
-    if (st == SA2_OK)
-        st = sa2_model_weights_bytes(&model->config, &model->shard, backend, o->quant, &p->weights,
-                                     err);
     if (st == SA2_OK)
         st = sa2_stream_create(&s, backend, 0, err);
     if (st == SA2_OK)

@@ -68,6 +68,7 @@ static sa2_status load_flow(sa2_token2wav *t, const sa2_flow_config *config, sa2
         st = sa2_arena_reserve(&t->layers, w.host_bytes, err);
     if (st != SA2_OK)
         return st;
+    t->weight_bytes = w.bytes + w.mapped + w.host_bytes;
     w = (sa2_weights){.stream = t->stream,
                       .map = map,
                       .arena = &t->flow_weights,
@@ -241,7 +242,7 @@ void sa2_token2wav_close(sa2_token2wav *t)
 
 sa2_token2wav_plan sa2_token2wav_planned(const sa2_token2wav *t)
 {
-    return (sa2_token2wav_plan){.weights = t->flow_weights.bytes + t->vocoder_weights.bytes,
+    return (sa2_token2wav_plan){.weights = t->weight_bytes + t->vocoder.weight_bytes,
                                 .kept = t->kept.bytes,
                                 .work = t->work.bytes + t->host.bytes};
 }

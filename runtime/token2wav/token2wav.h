@@ -47,8 +47,9 @@ typedef struct sa2_token2wav {
     sa2_pack *packs[2];   /* native files that weights of flow and vocoder lie in, or NULL */
     sa2_stream *stream;
     sa2_arena flow_weights, vocoder_weights;
-    sa2_arena layers; /* host: where the weights of each layer of the flow are */
-    sa2_arena kept;   /* caches of flow and vocoder */
+    size_t weight_bytes; /* of the flow, in arenas and in the native file */
+    sa2_arena layers;    /* host: where the weights of each layer of the flow are */
+    sa2_arena kept;      /* caches of flow and vocoder */
     sa2_arena work, host;
     sa2_flow_room room;
 } sa2_token2wav;

@@ -47,6 +47,7 @@ sa2_status sa2_vocoder_open(sa2_vocoder *vocoder, sa2_backend *backend, sa2_tens
     sa2_weights w = {.stream = stream, .map = map, .arena = weights, .dtype = SA2_F32, .err = err};
     sa2_vocoder_load(vocoder, &dims, &w);
     st = w.status;
+    vocoder->weight_bytes = measure.bytes + measure.mapped;
 
 cleanup:
     sa2_stream_destroy(stream);

@@ -24,6 +24,7 @@ typedef struct sa2_vocoder {
     sa2_f0_predictor f0;
     sa2_harmonic_source source;
     sa2_hift_generator generator;
+    size_t weight_bytes; /* by sa2_vocoder_open(): in its arena and in the native file */
 } sa2_vocoder;
 
 /* Takes the dimensions out of a map of hift.pt and folds weight norm there: once, before a load.
