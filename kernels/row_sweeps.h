@@ -15,15 +15,15 @@ typedef struct sa2_row_sweeps {
     /* most[b] = the largest of block b, z [blocks * 64]. False when a value is not below +infinity. */
     bool (*largest)(float *most, const float *z, int blocks);
 
-    /* Weights 2^((z - centre) * scale) of the values > above, where z <= centre and 0 < scale; 0 below
-     * 2^-126 and for other values. Off by at most 1.5e-7 + 9e-8 times the exponent, of the weight.
-     * mass[b] = the sum over block b. Where most[b] is not above, mass is 0 and the weights are left.
-     * Returns how many values are above. */
-    int (*weigh)(float *weights, double *mass, const float *z, const float *most, int blocks,
+    /* Weights 2^((z - centre) * scale) of the values > above, where z <= centre and 0 < scale, in whole steps
+     * (token_weights.h); 0 for other values. Off by at most half a step and 3e-7 + 9e-8 times the exponent, of the
+     * weight. mass[b] = the sum over block b, in steps. Where most[b] is not above, mass is 0 and the weights are left.
+     * Returns how many values are above. The same bits in every instruction set. */
+    int (*weigh)(float *weights, uint64_t *mass, const float *z, const float *most, int blocks,
                  float above, float centre, float scale);
 
     /* The same sums of weights that are there, over the values > above. */
-    int (*sum)(double *mass, const float *weights, const float *z, const float *most, int blocks,
+    int (*sum)(uint64_t *mass, const float *weights, const float *z, const float *most, int blocks,
                float above);
 
     /* The values with above < value <= upto and their ids, both by rising id: how many. */

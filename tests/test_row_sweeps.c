@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "kernels/row_sweeps.h"
+#include "kernels/token_weights.h"
 
 enum { BLOCKS = 9, N = BLOCKS * SA2_ROW_BLOCK };
 
@@ -75,14 +76,15 @@ static void a_value_that_is_not_below_infinity_is_noticed_wherever_it_is(void **
     }
 }
 
-static void weights_and_their_sums_are_powers_of_2(void **state)
+static void weights_are_powers_of_2_in_steps_whose_sums_are_exact(void **state)
 {
     (void)state;
     static const float scales[] = {0.02f, 1.0f, 2.06f, 144.0f, FLT_MIN, FLT_MAX};
-    float z[N], most[BLOCKS], weights[N];
-    double mass[BLOCKS], sums[BLOCKS];
+    float z[N], most[BLOCKS], weights[N], first[6 * 3][N];
+    uint64_t mass[BLOCKS], sums[BLOCKS];
     const sa2_row_sweeps *sweeps;
     fill(z);
+    const sa2_row_sweeps *first_set = sa2_row_sweeps_in(0);
     for (int set = 0; (sweeps = next_set(&set)) != NULL;) {
         for (int k = 0; k < 6 * 3; k++) {
             float scale = scales[k % 6], above = (float[]){-INFINITY, -2.0f, 3.5f}[k / 6];
@@ -92,20 +94,24 @@ static void weights_and_their_sums_are_powers_of_2(void **state)
             int found = sweeps->weigh(weights, mass, z, most, BLOCKS, above, 4.0f, scale);
             assert_int_equal(sweeps->sum(sums, weights, z, most, BLOCKS, above), found);
             for (int b = 0; b < BLOCKS; b++) {
-                double want = 0.0;
+                uint64_t want = 0;
                 for (int i = b * SA2_ROW_BLOCK; i < (b + 1) * SA2_ROW_BLOCK; i++) {
                     double y = fmax(((double)z[i] - 4.0) * scale, -1000.0);
                     double weight = z[i] > above && y >= -126.0 ? exp2(y) : 0.0;
-                    if (most[b] > above && fabs(y + 126.0) > 1e-4)
-                        assert_true(fabs(weights[i] - weight) <= weight * (1.5e-7 - 9e-8 * y));
-                    want += weight;
                     n += z[i] > above;
+                    if (!(most[b] > above))
+                        continue;
+                    assert_true(fabs(weights[i] - weight) <=
+                                weight * (3e-7 - 9e-8 * y) + 0.5 / SA2_WEIGHT_STEPS);
+                    want += (uint64_t)(weights[i] * SA2_WEIGHT_STEPS);
                 }
-                /* The weights' errors, of which the largest counts, and a sum of 64. */
-                assert_true(fabs(mass[b] - want) <= 1e-5 * want + 1e-37);
-                assert_true(fabs(sums[b] - mass[b]) <= 1e-6 * mass[b]);
+                assert_true(mass[b] == want);
+                assert_true(sums[b] == mass[b]);
             }
             assert_int_equal(found, n);
+            if (first_set == sweeps)
+                memcpy(first[k], weights, sizeof weights);
+            assert_memory_equal(first[k], weights, sizeof weights); /* the bits of every set */
         }
     }
 }
@@ -114,7 +120,7 @@ static void a_sum_over_less_than_was_weighed_leaves_out_the_rest(void **state)
 {
     (void)state;
     float z[N], most[BLOCKS], weights[N];
-    double mass[BLOCKS];
+    uint64_t mass[BLOCKS];
     const sa2_row_sweeps *sweeps;
     fill(z);
     for (int set = 0; (sweeps = next_set(&set)) != NULL;) {
@@ -122,7 +128,7 @@ static void a_sum_over_less_than_was_weighed_leaves_out_the_rest(void **state)
         sweeps->weigh(weights, mass, z, most, BLOCKS, -INFINITY, 4.0f, 1.0f);
         assert_int_equal(sweeps->sum(mass, weights, z, most, BLOCKS, nextafterf(4.0f, 0.0f)), 2);
         for (int b = 0; b < BLOCKS; b++)
-            assert_true(mass[b] == (b == 1 || b == 6 ? 1.0 : 0.0));
+            assert_true(mass[b] == (b == 1 || b == 6 ? UINT64_C(1) << 40 : 0));
         assert_int_equal(sweeps->sum(mass, weights, z, most, BLOCKS, 4.0f), 0);
     }
 }
@@ -158,7 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_largest_of_each_block_is_found),
         cmocka_unit_test(a_value_that_is_not_below_infinity_is_noticed_wherever_it_is),
-        cmocka_unit_test(weights_and_their_sums_are_powers_of_2),
+        cmocka_unit_test(weights_are_powers_of_2_in_steps_whose_sums_are_exact),
         cmocka_unit_test(a_sum_over_less_than_was_weighed_leaves_out_the_rest),
         cmocka_unit_test(values_between_two_thresholds_are_gathered_by_id),
     };

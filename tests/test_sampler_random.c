@@ -199,14 +199,14 @@ static bool define(bench *b, const sa2_sampling_params *p, int n)
 
 /* ---- tests ---- */
 
-/* A weight errs by 1.5e-7 + 1.3e-7 times its exponent, which is at most 48, of itself (row_sweeps.h, and
- * the rounding of scale); weights below 2^-48 are 0. */
+/* A weight errs by 3e-7 + 1.3e-7 times its exponent, which is at most 42, of itself (row_sweeps.h, and
+ * the rounding of scale), and by 2^-41. */
 static void assert_defined(bench *b, const sa2_sampling_params *p, int n)
 {
     double sum = 0.0;
     for (int i = 0; i < n; i++) {
         sum += b->probs[i];
-        if (fabs(b->probs[i] - b->want[i]) > 8e-6 * b->want[i] + 4e-15)
+        if (fabs(b->probs[i] - b->want[i]) > 8e-6 * b->want[i] + 5e-13)
             fail_msg("token %d of %d: %g found, %g expected; mode %d T %g k %d p %g min_p %g", i, n,
                      b->probs[i], b->want[i], p->mode, p->temperature, p->top_k, p->top_p,
                      p->min_p);

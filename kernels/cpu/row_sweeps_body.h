@@ -6,7 +6,8 @@
 #include <math.h>
 
 #include "kernels/cpu/row_sweeps_sets.h"
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/vector.h"
+#include "kernels/token_weights.h"
 
 enum { BLOCK = SA2_ROW_BLOCK };
 
@@ -25,60 +26,68 @@ static bool row_largest(float *most, const float *z, int blocks)
     return v_sum(bad) == 0.0f;
 }
 
-/* 2^y for y <= 0, 0 below -126. The polynomial has the smallest largest relative error of its degree on
- * [-1/2, 1/2] (Remez), 1.6e-8 with f32 coefficients. */
-static inline vf power_of_2(vf y)
+/* 2^y for y <= 0 in whole steps. Nothing here fuses, so that every instruction set has the same bits. */
+static inline vf weight_of(vf y)
 {
-    static const float c[] = {1.0f,
-                              0.6931471824645996f,
-                              0.24022646248340607f,
-                              0.05550328642129898f,
-                              0.009618489071726799f,
-                              0.0013399930903688073f,
-                              0.0001534581242594868f};
-    vf least = v_set(-126.0f), y_kept = v_max(y, least);
-    vf n = v_round(y_kept);
-    return v_select(v_less(y, least), v_zero(), v_scale(v_polynomial(y_kept - n, c, 7), n));
+    static const float c[] = SA2_POWER_OF_2_TERMS;
+    vf least = v_set(-126.0f), y_kept = v_max(y, least), n = v_round(y_kept), rest = y_kept - n;
+    vf power = v_set(c[6]);
+    for (int i = 5; i >= 0; i--)
+        power = power * rest + v_set(c[i]);
+    vf weight = v_scale(power, n), coarse = v_set(SA2_WEIGHT_COARSE);
+    return v_select(v_less(weight, coarse), weight + coarse - coarse, weight);
 }
 
-static int row_weigh(float *weights, double *mass, const float *z, const float *most, int blocks,
+/* Sums of 64 whole steps up to 1, which a double holds. */
+typedef double vd __attribute__((vector_size(VF_WIDTH * sizeof(double))));
+
+static inline uint64_t steps_in(const vd *sums)
+{
+    double sum = 0.0;
+    for (int i = 0; i < VF_WIDTH; i++)
+        sum += (*sums)[i];
+    return (uint64_t)(sum * (double)SA2_WEIGHT_STEPS);
+}
+
+static int row_weigh(float *weights, uint64_t *mass, const float *z, const float *most, int blocks,
                      float above, float centre, float scale)
 {
     int found = 0;
     for (int b = 0; b < blocks; b++) {
-        mass[b] = 0.0;
+        mass[b] = 0;
         if (!(most[b] > above))
             continue;
-        vf sum = v_zero();
+        vd sums = {0.0};
         for (int i = b * BLOCK; i < (b + 1) * BLOCK; i += VF_WIDTH) {
             vf v = v_load(z + i);
             vm inside = v_less(v_set(above), v);
-            vf weight = power_of_2((v - v_set(centre)) * v_set(scale));
+            vf weight = weight_of((v - v_set(centre)) * v_set(scale));
             weight = v_select(inside, weight, v_zero());
             v_store(weights + i, weight);
-            sum = sum + weight;
+            sums += __builtin_convertvector(weight, vd);
             found += __builtin_popcount(v_bits(inside));
         }
-        mass[b] = v_sum(sum);
+        mass[b] = steps_in(&sums);
     }
     return found;
 }
 
-static int row_sum(double *mass, const float *weights, const float *z, const float *most,
+static int row_sum(uint64_t *mass, const float *weights, const float *z, const float *most,
                    int blocks, float above)
 {
     int found = 0;
     for (int b = 0; b < blocks; b++) {
-        mass[b] = 0.0;
+        mass[b] = 0;
         if (!(most[b] > above))
             continue;
-        vf sum = v_zero();
+        vd sums = {0.0};
         for (int i = b * BLOCK; i < (b + 1) * BLOCK; i += VF_WIDTH) {
             vm inside = v_less(v_set(above), v_load(z + i));
-            sum = sum + v_select(inside, v_load(weights + i), v_zero());
+            vf weight = v_select(inside, v_load(weights + i), v_zero());
+            sums += __builtin_convertvector(weight, vd);
             found += __builtin_popcount(v_bits(inside));
         }
-        mass[b] = v_sum(sum);
+        mass[b] = steps_in(&sums);
     }
     return found;
 }

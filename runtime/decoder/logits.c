@@ -19,7 +19,7 @@ size_t sa2_sampler_work_bytes(int max_tokens)
 {
     size_t n = (size_t)max_tokens, blocks = (size_t)blocks_of(max_tokens);
     return 2 * sa2_arena_round(blocks * BLOCK * sizeof(float)) +
-           sa2_arena_round(blocks * sizeof(float)) + sa2_arena_round(blocks * sizeof(double)) +
+           sa2_arena_round(blocks * sizeof(float)) + sa2_arena_round(blocks * sizeof(uint64_t)) +
            sa2_arena_round(n * sizeof(float)) + sa2_arena_round(n * sizeof(int32_t));
 }
 
@@ -34,7 +34,7 @@ sa2_status sa2_sampler_work_init(sa2_sampler_work *work, int max_tokens, sa2_are
         .logits = sa2_arena_take(arena, blocks * BLOCK * sizeof(float)),
         .weights = sa2_arena_take(arena, blocks * BLOCK * sizeof(float)),
         .block_max = sa2_arena_take(arena, blocks * sizeof(float)),
-        .mass = sa2_arena_take(arena, blocks * sizeof(double)),
+        .mass = sa2_arena_take(arena, blocks * sizeof(uint64_t)),
         .values = sa2_arena_take(arena, n * sizeof(float)),
         .ids = sa2_arena_take(arena, n * sizeof(int32_t)),
     };

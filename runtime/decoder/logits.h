@@ -17,7 +17,7 @@ typedef struct sa2_sampler_work {
     float *logits;    /* [max_tokens, rounded up to blocks] the row */
     float *weights;   /* the same */
     float *block_max; /* [blocks] */
-    double *mass;     /* [blocks] */
+    uint64_t *mass;   /* [blocks] in steps (kernels/token_weights.h) */
     float *values;    /* [max_tokens] a list: logits, */
     int32_t *ids;     /* [max_tokens] their ids, rising */
 } sa2_sampler_work;
@@ -38,7 +38,7 @@ typedef struct sa2_logits {
     /* Of sa2_logits_weigh(), logits_set.h. */
     float scale, floor;
     int n_weighed;
-    double mass;
+    uint64_t mass;
 } sa2_logits;
 
 /* Copies a row of n logits, at most the work's max_tokens.

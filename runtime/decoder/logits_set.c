@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "kernels/token_weights.h"
 #include "runtime/decoder/logits_order.h"
 
 enum {
@@ -12,9 +13,14 @@ enum {
 
 /* ---- mass ---- */
 
-static double total(const sa2_logits *row)
+static uint64_t steps(float weight)
 {
-    double mass = 0.0;
+    return (uint64_t)(weight * SA2_WEIGHT_STEPS);
+}
+
+static uint64_t total(const sa2_logits *row)
+{
+    uint64_t mass = 0;
     for (int b = 0; b < row->n_blocks; b++)
         mass += row->work->mass[b];
     return mass;
@@ -30,14 +36,14 @@ void sa2_logits_weigh(sa2_logits *row, float scale, float above)
 {
     const sa2_sampler_work *work = row->work;
     row->scale = scale;
-    row->floor = fmaxf(above, below_largest(row, row->max - 48.0 / scale));
+    row->floor = fmaxf(above, below_largest(row, row->max - SA2_WEIGHT_REACH / scale));
     row->n_weighed = work->sweeps->weigh(work->weights, work->mass, row->z, work->block_max,
                                          row->n_blocks, row->floor, row->max, scale);
     row->mass = total(row);
 }
 
 /* Fills in the mass of every block, too. */
-static double mass_above(const sa2_logits *row, float above, int *n)
+static uint64_t mass_above(const sa2_logits *row, float above, int *n)
 {
     const sa2_sampler_work *work = row->work;
     *n = work->sweeps->sum(work->mass, work->weights, row->z, work->block_max, row->n_blocks,
@@ -51,7 +57,8 @@ static double mass_above(const sa2_logits *row, float above, int *n)
 typedef struct end {
     float value;
     int n;
-    double mass, excess;
+    uint64_t mass;
+    double excess;
 } end;
 
 /* Between the ends, of which the low one has enough mass and the high one has not: where a straight
@@ -73,7 +80,7 @@ static float few_tokens(const sa2_logits *row, int eighths)
 /* Moves the ends together until a list of the tokens between them is worth while. The first places
  * are those of few tokens, whose sweeps skip most blocks; then false position in the Illinois variant
  * (Dowell & Jarratt 1971): the excess of an end that stays is halved. */
-static void narrow(end ends[2], const sa2_logits *row, double target)
+static void narrow(end ends[2], const sa2_logits *row, uint64_t target)
 {
     int last = -1;
     for (int i = 0; i < SWEEPS && ends[0].n - ends[1].n > LIST; i++) {
@@ -85,8 +92,8 @@ static void narrow(end ends[2], const sa2_logits *row, double target)
             break; /* no value lies between */
         end found = {.value = at};
         found.mass = mass_above(row, at, &found.n);
-        found.excess = found.mass - target;
-        int side = found.excess >= 0.0 ? 0 : 1;
+        found.excess = (double)found.mass - (double)target;
+        int side = found.mass >= target ? 0 : 1;
         if (side == last)
             ends[1 - side].excess /= 2.0;
         ends[side] = found;
@@ -94,25 +101,23 @@ static void narrow(end ends[2], const sa2_logits *row, double target)
     }
 }
 
-/* The end of the smallest set among a list of n tokens that brings `mass` to the target; the whole
- * list when rounding leaves that short. */
-static sa2_logits_set trim(const sa2_sampler_work *work, int n, double mass, double target)
+/* The end of the smallest set among a list of n tokens that brings `mass` to the target. */
+static sa2_logits_set trim(const sa2_sampler_work *work, int n, uint64_t mass, uint64_t target)
 {
     enum { DIGIT = SA2_LOGITS_DIGIT_VALUES, DIGITS = SA2_LOGITS_DIGITS };
     uint32_t last = 0; /* digits so far of the last value that is needed */
     for (int digits = 1; digits <= DIGITS; digits++) {
-        double of[DIGIT] = {0.0};
-        uint32_t digit = 0, lowest = DIGIT - 1;
+        uint64_t of[DIGIT] = {0};
+        uint32_t digit = 0;
         for (int i = 0; i < n; i++) {
             uint32_t key = sa2_logits_digits(work->values[i], digits);
             if (digits > 1 && key / DIGIT != last)
                 continue;
             key %= DIGIT;
-            of[key] += work->weights[work->ids[i]];
+            of[key] += steps(work->weights[work->ids[i]]);
             digit = key > digit ? key : digit;
-            lowest = key < lowest ? key : lowest;
         }
-        while (digit > lowest && mass + of[digit] < target)
+        while (mass + of[digit] < target)
             mass += of[digit--];
         last = last * DIGIT + digit;
     }
@@ -123,21 +128,28 @@ static sa2_logits_set trim(const sa2_sampler_work *work, int n, double mass, dou
         set.above = work->values[i];
         set.weight = work->weights[work->ids[i]];
         set.n_equal++;
-        mass += set.weight;
+        mass += steps(set.weight);
     }
     return set;
 }
 
+/* A threshold that the set surely reaches: all tokens that weigh less than (1 - share) mass / n hold less than 1 - share
+ * together, and none of them is needed. A weight has half a step of rounding, and 0.01 is for that of logarithms. */
+static float sure_threshold(const sa2_logits *row, float share)
+{
+    double mean = (double)row->mass / row->n_weighed, unneeded = (1.0 - share) * mean - 0.5;
+    if (!(unneeded > 0.0))
+        return row->floor;
+    double bound = row->max + (log2(unneeded / (double)SA2_WEIGHT_STEPS) - 0.01) / row->scale;
+    return fmaxf(row->floor, below_largest(row, bound));
+}
+
 sa2_logits_set sa2_logits_top_share(const sa2_logits *row, float share)
 {
-    double target = share * row->mass;
-    /* All tokens that weigh less than (1 - share) mass / n hold less than 1 - share together: none of
-     * them is needed. 0.01 is for rounding. */
-    double mean = row->mass / row->n_weighed;
-    double bound = row->max + (log2((1.0 - share) * mean) - 0.01) / row->scale;
-    end ends[2] = {{fmaxf(row->floor, below_largest(row, bound)), row->n_weighed, row->mass,
-                    row->mass - target},
-                   {row->max, 0, 0.0, -target}};
+    uint64_t target = (uint64_t)ceil((double)share * (double)row->mass);
+    end ends[2] = {
+        {sure_threshold(row, share), row->n_weighed, row->mass, (double)row->mass - (double)target},
+        {row->max, 0, 0, -(double)target}};
     narrow(ends, row, target);
     int n = sa2_logits_list(row, ends[0].value, ends[1].value);
     return trim(row->work, n, ends[1].mass, target);
@@ -146,35 +158,32 @@ sa2_logits_set sa2_logits_top_share(const sa2_logits *row, float share)
 /* ---- draws ---- */
 
 /* The token of a block at which the running mass of those above passes the target. */
-static int32_t draw_in_block(const sa2_logits *row, int block, float above, double target)
+static int32_t draw_in_block(const sa2_logits *row, int block, float above, uint64_t target)
 {
-    double mass = 0.0;
-    int32_t token = -1;
-    for (int i = block * BLOCK; i < (block + 1) * BLOCK && mass <= target; i++) {
-        if (!(row->z[i] > above) || row->work->weights[i] == 0.0f)
-            continue;
-        mass += row->work->weights[i];
-        token = i;
+    uint64_t mass = 0;
+    for (int i = block * BLOCK;; i++) {
+        mass += row->z[i] > above ? steps(row->work->weights[i]) : 0;
+        if (mass > target)
+            return i;
     }
-    return token;
 }
 
 int32_t sa2_logits_draw(const sa2_logits *row, sa2_logits_set set, double u)
 {
-    const double *mass = row->work->mass;
-    int n, b = 0, last = row->n_blocks - 1;
-    double above = mass_above(row, set.above, &n), below = 0.0;
-    double target = u * (above + set.n_equal * (double)set.weight);
-    if (set.n_equal > 0 && target >= above) {
-        double place = (target - above) / set.weight;
+    const uint64_t *mass = row->work->mass;
+    int n, b = 0;
+    uint64_t above = mass_above(row, set.above, &n);
+    uint64_t whole = above + (uint64_t)set.n_equal * steps(set.weight);
+    uint64_t target = (uint64_t)(u * (double)whole);
+    if (target >= whole) /* by rounding */
+        target = whole - 1;
+    if (target >= above) {
         sa2_logits_list(row, sa2_logits_below(set.above), set.above);
-        return row->work->ids[place < set.n_equal ? (int)place : set.n_equal - 1];
+        return row->work->ids[(target - above) / steps(set.weight)];
     }
-    while (mass[last] == 0.0) /* the last block with any */
-        last--;
-    while (b < last && below + mass[b] <= target)
-        below += mass[b++];
-    return draw_in_block(row, b, fmaxf(set.above, row->floor), target - below);
+    for (; mass[b] <= target; b++)
+        target -= mass[b];
+    return draw_in_block(row, b, fmaxf(set.above, row->floor), target);
 }
 
 void sa2_logits_probs(const sa2_logits *row, sa2_logits_set set, float *probs)

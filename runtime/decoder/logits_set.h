@@ -2,8 +2,9 @@
  *
  * A row is weighed first, with the threshold that every later set lies above. The weight of a token is
  * e^((z - largest) / temperature) = 2^((z - largest) scale), where scale = 1 / (temperature ln 2) stands
- * for the temperature; mass is a sum of weights. Tokens below 2^-48 count as nothing: all 2^22 that a
- * vocabulary may have (SA2_LIMIT_VOCAB) weigh less than 2^-26 together.
+ * for the temperature; mass is a sum of weights. Both are in whole steps of 2^-40 (kernels/token_weights.h), so that a
+ * set and a draw are the same however sums are ordered. Tokens below 2^-41 count as nothing: all 2^22 that a
+ * vocabulary may have (SA2_LIMIT_VOCAB) weigh less than 2^-19 together, those of 2^17.3 less than 2^-23.
  */
 #ifndef SA2_RUNTIME_DECODER_LOGITS_SET_H
 #define SA2_RUNTIME_DECODER_LOGITS_SET_H

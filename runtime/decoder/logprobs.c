@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "kernels/token_weights.h"
 #include "runtime/decoder/logits_set.h"
 
 static const float NATURAL = 1.44269504f; /* the scale (logits_set.h) of temperature 1: 1 / ln 2 */
@@ -25,7 +26,7 @@ static int insert(sa2_logprob *top, int n, int n_most, sa2_logprob token)
 double sa2_logprobs_whole(sa2_logits *row)
 {
     sa2_logits_weigh(row, NATURAL, -INFINITY);
-    return row->max + log(row->mass);
+    return row->max + log((double)row->mass / (double)SA2_WEIGHT_STEPS);
 }
 
 sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
