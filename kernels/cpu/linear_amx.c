@@ -30,7 +30,7 @@ enum {
     STEP_LINES = 2 * TILE_BYTES / 64, /* cache lines that a step reads of two panels or blocks */
     SUMS_BYTES = GROUP_ROWS * SUMS_STEP *
                  sizeof(float), /* of SA2_THREAD_SPACE; behind them what was unpacked */
-    PACKED_AHEAD = 4,           /* steps that a matrix in e4m3 is asked for ahead */
+    PACKED_AHEAD = 8,           /* steps that a matrix in e4m3 is asked for ahead */
 };
 
 /* Tiles 0 to 3: sums; 4 and 5: rows; 6 and 7: the matrix. */
