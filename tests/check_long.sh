@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # check_long.sh BUILD - every fuzz target for a minute ($SA2_FUZZ_SECONDS), built with clang beside BUILD. What a
 # target finds it writes to build-fuzz/found/, where the next run begins with it; what it has learnt, to build-fuzz/learnt/.
-# Then conversions to a native file are killed 50 times.
+# Then conversions to a native file are killed 50 times, and a recogniser judges what nano hears and says
+# ($NANO_PYTHON: a Python with tools/nano/requirements.txt, else one is made; espeak-ng makes the questions).
 set -u
 build=$(realpath -m "${1:?check_long.sh BUILD}")
 source=$(realpath "$(dirname "$0")/..")
@@ -29,4 +30,20 @@ for target in "$fuzz"/tests/fuzz_*; do
     fi
 done
 SA2_KILLS=50 bash "$source/tests/check_native.sh" "$source" "$build" || failed="$failed native"
+
+judge_nano() {
+    export NANO_WORK=$(dirname "$build")/build-judge OMP_NUM_THREADS=1
+    local python=${NANO_PYTHON:-$NANO_WORK/venv/bin/python} nano=$source/tools/nano
+    mkdir -p "$NANO_WORK"
+    if [ ! -x "$python" ]; then
+        python3 -m venv "$NANO_WORK/venv" && "$NANO_WORK/venv/bin/pip" install -q -r "$nano/requirements.txt" || return 1
+    fi
+    { [ -e "$NANO_WORK/inputs.pt" ] || "$python" "$nano/synthesise.py" tests; } &&
+        "$python" "$nano/evaluate.py" "$build/sa2" "$build/models/nano" 40
+}
+if command -v espeak-ng >/dev/null; then
+    judge_nano || failed="$failed nano"
+else
+    echo "skipped nano: espeak-ng is needed"
+fi
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }

@@ -26,10 +26,10 @@ after() { # FILE... : waits for the other lane
 
 speaking() { # lane 1
     step outputs synthesise.py outputs
-    step vocoder train_vocoder.py 4000
+    step vocoder train_vocoder.py 7200
     after codes
     step speaker train_speaker.py 350
-    step flow train_flow.py 7000
+    step flow train_flow.py 9800
 }
 
 hearing() { # lane 2

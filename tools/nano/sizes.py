@@ -11,7 +11,7 @@ DECODER = dict(hidden=192, layers=4, heads=3, kv_heads=1, ffn=512, rows=7168, po
 ENCODER = dict(mel=128, context=1500, width=128, heads=2, blocks=4)
 ADAPTOR = dict(kernel=3, stride=2, inner=256)
 FLOW = dict(width=128, heads=2, ffn=256, layers=2, up_layers=2, dit_width=128, dit_heads=2, dit_ffn=512, dit_blocks=3, guidance=0.7)
-VOCODER = dict(channels=64, f0_channels=64)
+VOCODER = dict(channels=128, f0_channels=64)
 SPEECH_TOKENIZER = dict(width=128, heads=2, ffn=512, blocks=2)
 SPEAKER = dict(growth=8, bottleneck=32, initial=32, gate=16, layers=(12, 24, 16), dilations=(1, 2, 2))
 

@@ -2,6 +2,7 @@
 
     python synthesise.py outputs     every answer in each of the three output voices: outputs.pt
     python synthesise.py inputs      questions in many voices, clean; train_language_model.py roughens them: inputs.pt
+    python synthesise.py tests       only those of them that nothing is trained on: inputs.pt
 """
 import random
 import sys
@@ -64,7 +65,8 @@ def outputs(repeats=700):
     log("synthesise", f"{len(items)} output utterances, {sum(len(i['wave']) for i in items) / 24000 / 60:.0f} minutes")
 
 
-def inputs(train=9000, test=200):
+def questions(train=9000, test=200):
+    """Jobs for question()."""
     rng, jobs = random.Random(6), []
 
     def add(count, split, variants, wanted):
@@ -76,10 +78,18 @@ def inputs(train=9000, test=200):
     add(train, "train", KNOWN, lambda text: not domain.held_out(text))
     for split, variants in (("test", KNOWN), ("test_voice", UNHEARD)):
         add(test, split, variants, lambda text: domain.held_out(text) or not text.startswith("repeat"))
-    items = made(question, jobs, "inputs")
+    return jobs
+
+
+def inputs():
+    items = made(question, questions(), "inputs")
     log("synthesise", f"{len(items)} input utterances, {len(domain.vocabulary())} words")
+
+
+def tests():
+    made(question, [job for job in questions() if job[-1] != "train"], "inputs")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    dict(outputs=outputs, inputs=inputs)[sys.argv[1]]()
+    dict(outputs=outputs, inputs=inputs, tests=tests)[sys.argv[1]]()

@@ -42,7 +42,7 @@ def main(steps):
     items = [item for item in training.load("outputs.pt")[60:] if item["mel"].shape[1] > FRAMES]
     torch.manual_seed(1)
     vocoder = Vocoder(**VOCODER)
-    run = training.Run("vocoder", vocoder, steps, 8e-4, betas=(0.9, 0.99), decay=0.0)
+    run = training.Run("vocoder", vocoder, steps, 8e-4, betas=(0.9, 0.99), decay=0.0, average=0.999)
     for rng in run:
         mel, wave, f0 = pieces(items, rng)
         made = vocoder.decode(mel + 0.02 * torch.randn_like(mel), vocoder.m_source(f0))
