@@ -287,6 +287,81 @@ void sa2_segment_context(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows seq
  * channel: y [n, 2 c], x [rows, c], f32. */
 void sa2_mean_deviation(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows sequences);
 
+/* ---- choosing tokens: sample.cu; on the processor SA2_ERR_UNSUPPORTED, where rows of logits are at hand anyway ---- */
+
+/* How the token of a row is chosen. In this order: additions, penalties, then the largest (scale 0), or a draw with the
+ * weights 2^((z - largest) scale) among what min-p, top-k and top-p leave. Equal logits: the lower id counts as the more
+ * likely, but all that equal the k-th value survive top-k. */
+typedef struct sa2_sample_rule {
+    float repetition; /* over ids that are seen: z < 0 ? z repetition : z / repetition; 1: off */
+    float frequency,
+        presence;    /* over ids that are counted: z -= frequency count + presence; 0: off */
+    float scale;     /* 1 / (temperature ln 2), or 0 */
+    int32_t top_k;   /* 0: off */
+    float top_p;     /* (0, 1]; the fewest tokens that hold this share of the mass */
+    float min_p;     /* what z may lie below the largest, <= 0; -infinity: off */
+    bool min_p_last; /* top-p sees the mass of tokens that min-p then takes away */
+} sa2_sample_rule;
+
+/* One row. Its draws are of sequences that have said the same so far. */
+typedef struct sa2_sample_row {
+    sa2_sample_rule rule;
+    int32_t row;  /* of logits */
+    int32_t slot; /* of state, for penalties; -1 without */
+    int32_t first_addition, n_additions;
+    int32_t first_draw, n_draws;
+    bool wants_mass;
+} sa2_sample_row;
+
+typedef struct sa2_logit_addition {
+    int32_t id;
+    float addend; /* -infinity: never chosen */
+} sa2_logit_addition;
+
+typedef struct sa2_sample_draw {
+    double u;     /* [0, 1): which share of the mass lies below the token, by rising id */
+    int32_t slot; /* of state, where the token is seen and counted from now on; -1: nowhere */
+} sa2_sample_draw;
+
+typedef enum sa2_sample_fault {
+    SA2_SAMPLE_GOOD = 0,
+    SA2_SAMPLE_NO_NUMBER, /* `token` has the lowest logit that is NaN or +infinity, before or after changes: `logit` */
+    SA2_SAMPLE_MASKED, /* all logits are -infinity */
+} sa2_sample_fault;
+
+/* What a draw gave. The token's log-probability is logit - largest - ln(mass 2^-40). */
+typedef struct sa2_sampled {
+    uint64_t
+        mass; /* of e^(z - largest) over the row as it came, in steps (token_weights.h); 0 unless wanted */
+    int32_t token;
+    int32_t fault;        /* sa2_sample_fault */
+    float logit, largest; /* of the row as it came */
+} sa2_sampled;
+
+typedef struct sa2_sample_args {
+    sa2_tensor results; /* u8 [draws, sizeof(sa2_sampled)] */
+    sa2_tensor logits;  /* f32 [rows, vocab]; what is changed is put back */
+    int n_tokens;       /* columns that count: the first ones */
+    sa2_tensor state;   /* u8 [slots, sa2_sample_state_bytes()] or absent: who has said what */
+    /* Host. Rows by rising row; the draws of the first row, then those of the second, and so on. */
+    const sa2_sample_row *rows;
+    const sa2_sample_draw *draws;
+    const sa2_logit_addition *additions;
+    int n_rows, n_draws, n_additions;
+} sa2_sample_args;
+
+/* Chooses a token for every draw, to the bit as every other implementation of these rules: weights and masses are whole
+ * steps. A row with a fault chooses nothing and leaves the state as it is. */
+void sa2_sample(sa2_stream *s, sa2_sample_args a);
+
+/* Of one slot: the bitmap u64 [ceil(n / 64)] of ids that are seen, then u16 [n], how often each was chosen (at most
+ * 65535), then nothing up to a multiple of 8. */
+static inline size_t sa2_sample_state_bytes(int n_tokens)
+{
+    size_t words = (size_t)n_tokens / 64 + (n_tokens % 64 != 0);
+    return (words * 8 + (size_t)n_tokens * 2 + 7) / 8 * 8;
+}
+
 /* ---- spectra: stft.c ---- */
 
 /* From a product with a basis: z [frames, 2 bins], real parts then imaginary parts, f32.

@@ -13,6 +13,7 @@
 
 #include "runtime/decoder/logits_set.h"
 #include "runtime/decoder/sampler.h"
+#include "tests/support/random_logits.h"
 
 enum { MOST = 50000, N_PROMPT = 40, N_OUTPUT = 30 };
 
@@ -53,54 +54,20 @@ static int teardown(void **state)
     return 0;
 }
 
-static double uniform(bench *b)
-{
-    b->random = b->random * 6364136223846793005u + 1442695040888963407u;
-    return (double)(b->random >> 11) * 0x1p-53;
-}
-
 static int pick(bench *b, int n)
 {
-    return (int)(uniform(b) * n);
+    return random_pick(&b->random, n);
 }
 
 /* ---- random cases ---- */
 
-/* Rows flat and steep, with many ties, with masked tokens, of numbers that floats resolve badly. */
-static void fill_row(bench *b, int n, int kind)
+static sa2_sampling_params random_case(bench *b, int n)
 {
-    static const double deviations[] = {0.01, 1.0, 3.0, 10.0, 2.0, 1.0, 1e6, 0.0};
-    for (int i = 0; i < n; i++) {
-        double z =
-            deviations[kind] * sqrt(-2.0 * log(1.0 - uniform(b))) * cos(6.2831853 * uniform(b));
-        if (kind == 4)
-            z = floor(z * 4.0) / 4.0;
-        if (kind == 5 && i > 0 && uniform(b) < 0.9)
-            z = -INFINITY;
-        b->logits[i] = (float)z;
-    }
-}
-
-static float one_of(bench *b, float off, const float choices[4])
-{
-    return uniform(b) < 0.5 ? off : choices[pick(b, 4)];
-}
-
-static sa2_sampling_params random_params(bench *b, int n)
-{
-    sa2_sampling_params p = sa2_sampling_defaults(pick(b, 2) ? SA2_SAMPLING_HF : SA2_SAMPLING_VLLM);
-    p.temperature = one_of(b, 1.0f, (const float[]){0.1f, 0.7f, 1.5f, 30.0f});
-    p.top_p = one_of(b, 1.0f, (const float[]){0.9f, 0.5f, 0.01f, 0.999f});
-    p.min_p = one_of(b, 0.0f, (const float[]){0.02f, 0.3f, 1e-6f, 1.0f});
-    p.top_k = (int)one_of(b, -1.0f, (const float[]){1.0f, 5.0f, 50.0f, 3000.0f});
-    p.repetition_penalty = one_of(b, 1.0f, (const float[]){1.05f, 2.0f, 0.5f, 1.3f});
-    p.frequency_penalty = one_of(b, 0.0f, (const float[]){0.3f, -0.5f, 2.0f, -2.0f});
-    p.presence_penalty = one_of(b, 0.0f, (const float[]){0.4f, -1.0f, 2.0f, -2.0f});
     for (int i = 0; i < N_PROMPT; i++)
         b->prompt[i] = pick(b, n);
     for (int i = 0; i < N_OUTPUT; i++)
         b->output[i] = pick(b, n < 20 ? n : 20);
-    return p;
+    return random_params(&b->random);
 }
 
 static void start(bench *b, sa2_sampler *sampler, const sa2_sampling_params *p, int n,
@@ -223,8 +190,8 @@ static void distributions_are_those_of_the_definition(void **state)
         int n = sizes[round % 9];
         sa2_error err = {0};
         sa2_sampler sampler;
-        fill_row(b, n, pick(b, 8));
-        sa2_sampling_params p = random_params(b, n);
+        random_logits(&b->random, b->logits, n, pick(b, 8));
+        sa2_sampling_params p = random_case(b, n);
         start(b, &sampler, &p, n, 0);
         if (sa2_sampler_probs(&sampler, b->logits, &b->work, b->probs, &err) != SA2_OK)
             fail_msg("%s", err.message);
@@ -244,8 +211,8 @@ static void only_tokens_of_the_distribution_are_drawn(void **state)
         int n = 1 + pick(b, round % 10 == 0 ? MOST : 2000);
         sa2_sampler sampler;
         int32_t token;
-        fill_row(b, n, pick(b, 8));
-        sa2_sampling_params p = random_params(b, n);
+        random_logits(&b->random, b->logits, n, pick(b, 8));
+        sa2_sampling_params p = random_case(b, n);
         start(b, &sampler, &p, n, (uint64_t)round);
         assert_int_equal(sa2_sampler_probs(&sampler, b->logits, &b->work, b->probs, NULL), SA2_OK);
         for (int i = 0; i < 20; i++) {
@@ -262,7 +229,7 @@ static void the_ends_of_the_unit_interval_draw_tokens_of_the_set(void **state)
     for (int round = 0; round < 64; round++) {
         int n = 1 + pick(b, 3000);
         sa2_logits row;
-        fill_row(b, n, round % 8);
+        random_logits(&b->random, b->logits, n, round % 8);
         assert_int_equal(sa2_logits_init(&row, b->logits, n, &b->work, NULL), SA2_OK);
         sa2_logits_weigh(&row, 2.0f, -INFINITY);
         sa2_logits_set sets[] = {{.above = -INFINITY}, sa2_logits_top_share(&row, 0.8f)};
@@ -285,8 +252,8 @@ static void draws_fall_as_the_distribution_says(void **state)
         int n = 70 + pick(b, 300), counts[370] = {0}, k = 0;
         sa2_sampler sampler;
         int32_t token;
-        fill_row(b, n, round % 8);
-        sa2_sampling_params p = random_params(b, n);
+        random_logits(&b->random, b->logits, n, round % 8);
+        sa2_sampling_params p = random_case(b, n);
         start(b, &sampler, &p, n, 0);
         assert_int_equal(sa2_sampler_probs(&sampler, b->logits, &b->work, b->probs, NULL), SA2_OK);
         for (int i = 0; i < DRAWS; i++) {

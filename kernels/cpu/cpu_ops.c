@@ -7,7 +7,7 @@
 #include "kernels/cpu/matrix_i8.h"
 
 const sa2_ops sa2_cpu_ops = {
-    .missing = "",
+    .missing = "sample ",
 
     .kv_copy = sa2_cpu_kv_copy,
     .depthwise_memory = sa2_cpu_depthwise_memory,
@@ -29,6 +29,7 @@ const sa2_ops sa2_cpu_ops = {
     .mean_pool = sa2_cpu_mean_pool,
     .segment_context = sa2_cpu_segment_context,
     .mean_deviation = sa2_cpu_mean_deviation,
+    .sample = sa2_cpu_sample,
     .spectrum = sa2_cpu_spectrum,
     .log_floor = sa2_cpu_log_floor,
     .clamp_to_range = sa2_cpu_clamp_to_range,

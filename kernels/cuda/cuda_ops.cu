@@ -35,6 +35,7 @@ const sa2_ops ops = {
     .mean_pool = mean_pool,
     .segment_context = segment_context,
     .mean_deviation = mean_deviation,
+    .sample = sample,
     .spectrum = spectrum,
     .log_floor = log_floor,
     .clamp_to_range = clamp_to_range,

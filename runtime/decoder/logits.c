@@ -49,13 +49,23 @@ sa2_status sa2_sampler_work_init(sa2_sampler_work *work, int max_tokens, sa2_are
 
 /* ---- the row ---- */
 
+sa2_status sa2_logits_no_number(int32_t id, float logit, sa2_error *err)
+{
+    return sa2_fail(err, SA2_ERR_FORMAT, "logit of token %d: a number expected, %g found", id,
+                    (double)logit);
+}
+
+sa2_status sa2_logits_masked(int n, sa2_error *err)
+{
+    return sa2_fail(err, SA2_ERR_ARG, "logits: all %d tokens are masked", n);
+}
+
 static sa2_status refuse(const sa2_logits *row, sa2_error *err)
 {
     int i = 0;
     while (row->z[i] < INFINITY)
         i++;
-    return sa2_fail(err, SA2_ERR_FORMAT, "logit of token %d: a number expected, %g found", i,
-                    (double)row->z[i]);
+    return sa2_logits_no_number(i, row->z[i], err);
 }
 
 sa2_status sa2_logits_init(sa2_logits *row, const float *logits, int n, sa2_sampler_work *work,
@@ -88,7 +98,7 @@ sa2_status sa2_logits_renew(sa2_logits *row, sa2_error *err)
     if (row->max == INFINITY)
         return refuse(row, err);
     if (row->max == -INFINITY)
-        return sa2_fail(err, SA2_ERR_ARG, "logits: all %d tokens are masked", row->n);
+        return sa2_logits_masked(row->n, err);
     return SA2_OK;
 }
 

@@ -46,6 +46,10 @@ typedef struct sa2_logits {
 sa2_status sa2_logits_init(sa2_logits *row, const float *logits, int n, sa2_sampler_work *work,
                            sa2_error *err);
 
+/* Those failures. */
+sa2_status sa2_logits_no_number(int32_t id, float logit, sa2_error *err);
+sa2_status sa2_logits_masked(int n, sa2_error *err);
+
 /* After changes to z: the block of each token that changed, and then once the row.
  * Errors: as sa2_logits_init(). */
 void sa2_logits_renew_block(sa2_logits *row, int block);

@@ -23,10 +23,15 @@ static int insert(sa2_logprob *top, int n, int n_most, sa2_logprob token)
     return n;
 }
 
+double sa2_logprobs_whole_of(float largest, uint64_t mass)
+{
+    return largest + log((double)mass / (double)SA2_WEIGHT_STEPS);
+}
+
 double sa2_logprobs_whole(sa2_logits *row)
 {
     sa2_logits_weigh(row, NATURAL, -INFINITY);
-    return row->max + log((double)row->mass / (double)SA2_WEIGHT_STEPS);
+    return sa2_logprobs_whole_of(row->max, row->mass);
 }
 
 sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,

@@ -23,4 +23,7 @@ sa2_status sa2_logprobs(const float *logits, int n_tokens, int32_t chosen,
 /* ln of the sum of e^z over the row: what a logit exceeds its log-probability by. Weighs the row. */
 double sa2_logprobs_whole(sa2_logits *row);
 
+/* The same of a row whose e^(z - largest) have that mass, in steps (kernels/token_weights.h). */
+double sa2_logprobs_whole_of(float largest, uint64_t mass);
+
 #endif

@@ -24,7 +24,7 @@ static size_t seen_words(int n_tokens)
 
 size_t sa2_sampler_bytes(int n_tokens)
 {
-    return seen_words(n_tokens) * sizeof(uint64_t) + (size_t)n_tokens * sizeof(uint16_t);
+    return sa2_sample_state_bytes(n_tokens);
 }
 
 static bool is_token(const sa2_sampler *sampler, int32_t id)
@@ -108,22 +108,23 @@ static bool is_begun(const sa2_sampler *sampler, sa2_token_list word)
     return true;
 }
 
-static void add(sa2_logits *row, int32_t id, float bias)
-{
-    row->z[id] += bias;
-    sa2_logits_renew_block(row, id / SA2_ROW_BLOCK);
-}
-
-static void mask_and_bias(sa2_logits *row, const sa2_sampler *sampler)
+void sa2_sampler_additions(const sa2_sampler *sampler, sa2_sampler_add add, void *context)
 {
     const sa2_sampling_params *p = sampler->params;
     for (int i = 0; i < p->n_bad_words; i++)
         if (is_begun(sampler, p->bad_words[i]))
-            add(row, p->bad_words[i].ids[p->bad_words[i].n - 1], -INFINITY);
+            add(context, p->bad_words[i].ids[p->bad_words[i].n - 1], -INFINITY);
     for (int i = 0; i < p->stop.n && sampler->n_generated < p->min_tokens; i++)
-        add(row, p->stop.ids[i], -INFINITY);
+        add(context, p->stop.ids[i], -INFINITY);
     for (int i = 0; i < p->n_logit_bias; i++)
-        add(row, p->logit_bias[i].id, p->logit_bias[i].bias);
+        add(context, p->logit_bias[i].id, p->logit_bias[i].bias);
+}
+
+static void add_to_row(void *context, int32_t id, float addend)
+{
+    sa2_logits *row = context;
+    row->z[id] += addend;
+    sa2_logits_renew_block(row, id / SA2_ROW_BLOCK);
 }
 
 static void punish_repetition(float *z, const sa2_sampler *sampler, int block, float penalty)
@@ -179,7 +180,7 @@ static sa2_status adjust(sa2_logits *row, const sa2_sampler *sampler, const floa
         round_to_bf16(row->z, row->n);
     for (int b = 0; b < row->n_blocks && (p->allowed.n > 0 || p->round_to_bf16); b++)
         sa2_logits_renew_block(row, b);
-    mask_and_bias(row, sampler);
+    sa2_sampler_additions(sampler, add_to_row, row);
     punish(row, sampler);
     return sa2_logits_renew(row, err);
 }
@@ -196,21 +197,42 @@ static float scale_of(const sa2_sampling_params *p)
     return (float)fmin(fmax(scale, FLT_MIN), FLT_MAX);
 }
 
+sa2_sample_rule sa2_sampler_rule(const sa2_sampling_params *p)
+{
+    sa2_sample_rule rule = {.repetition = p->repetition_penalty,
+                            .frequency = p->frequency_penalty,
+                            .presence = p->presence_penalty,
+                            .top_k = p->top_k > 0 ? p->top_k : 0,
+                            .top_p = p->top_p,
+                            .min_p = -INFINITY,
+                            .min_p_last = p->mode == SA2_SAMPLING_HF};
+    if (!sa2_sampling_is_greedy(p))
+        rule.scale = scale_of(p);
+    if (rule.scale > 0.0f && p->min_p > 0.0f)
+        rule.min_p = log2f(p->min_p) / rule.scale;
+    return rule;
+}
+
+double sa2_sampler_uniform(const sa2_sampler *sampler)
+{
+    return sa2_philox_uniform(sampler->seed, sampler->choice, (uint64_t)sampler->n_generated);
+}
+
 /* min-p and top-k are thresholds, the higher of which counts. Only top-p looks at mass, which is why its
  * place in the order matters: mode hf has min-p after it, mode vllm before. */
-static sa2_logits_set select_tokens(sa2_logits *row, const sa2_sampling_params *p)
+static sa2_logits_set select_tokens(sa2_logits *row, const sa2_sample_rule *rule)
 {
-    float scale = scale_of(p), min_p = -INFINITY, above = -INFINITY;
-    if (p->min_p > 0.0f)
-        min_p = sa2_logits_below(row->max + log2f(p->min_p) / scale);
-    if (p->top_k > 0)
-        above = sa2_logits_below(sa2_logits_kth(row, p->top_k));
-    if (p->mode == SA2_SAMPLING_VLLM)
+    float min_p = -INFINITY, above = -INFINITY;
+    if (rule->min_p > -INFINITY)
+        min_p = sa2_logits_below(row->max + rule->min_p);
+    if (rule->top_k > 0)
+        above = sa2_logits_below(sa2_logits_kth(row, rule->top_k));
+    if (!rule->min_p_last)
         above = fmaxf(above, min_p);
-    sa2_logits_weigh(row, scale, above);
+    sa2_logits_weigh(row, rule->scale, above);
     sa2_logits_set set = {.above = above};
-    if (p->top_p < 1.0f)
-        set = sa2_logits_top_share(row, p->top_p);
+    if (rule->top_p < 1.0f)
+        set = sa2_logits_top_share(row, rule->top_p);
     return set.above < min_p ? (sa2_logits_set){.above = min_p} : set;
 }
 
@@ -221,13 +243,11 @@ sa2_status sa2_sampler_next(const sa2_sampler *sampler, const float *logits, sa2
     sa2_status st = adjust(&row, sampler, logits, work, err);
     if (st != SA2_OK)
         return st;
-    if (sa2_sampling_is_greedy(sampler->params)) {
+    sa2_sample_rule rule = sa2_sampler_rule(sampler->params);
+    if (rule.scale == 0.0f)
         *token = sa2_logits_argmax(&row);
-        return SA2_OK;
-    }
-    uint64_t step = (uint64_t)sampler->n_generated;
-    *token = sa2_logits_draw(&row, select_tokens(&row, sampler->params),
-                             sa2_philox_uniform(sampler->seed, sampler->choice, step));
+    else
+        *token = sa2_logits_draw(&row, select_tokens(&row, &rule), sa2_sampler_uniform(sampler));
     return SA2_OK;
 }
 
@@ -238,11 +258,28 @@ sa2_status sa2_sampler_probs(const sa2_sampler *sampler, const float *logits,
     sa2_status st = adjust(&row, sampler, logits, work, err);
     if (st != SA2_OK)
         return st;
-    if (sa2_sampling_is_greedy(sampler->params)) {
+    sa2_sample_rule rule = sa2_sampler_rule(sampler->params);
+    if (rule.scale == 0.0f) {
         memset(probs, 0, (size_t)row.n * sizeof(float));
         probs[sa2_logits_argmax(&row)] = 1.0f;
         return SA2_OK;
     }
-    sa2_logits_probs(&row, select_tokens(&row, sampler->params), probs);
+    sa2_logits_probs(&row, select_tokens(&row, &rule), probs);
+    return SA2_OK;
+}
+
+/* ---- on a device ---- */
+
+bool sa2_sampler_fits_device(const sa2_sampling_params *p)
+{
+    return p->allowed.n == 0 && !p->round_to_bf16;
+}
+
+sa2_status sa2_sampler_judge(const sa2_sampled *sampled, int n_tokens, sa2_error *err)
+{
+    if (sampled->fault == SA2_SAMPLE_NO_NUMBER)
+        return sa2_logits_no_number(sampled->token, sampled->logit, err);
+    if (sampled->fault == SA2_SAMPLE_MASKED)
+        return sa2_logits_masked(n_tokens, err);
     return SA2_OK;
 }

@@ -10,6 +10,7 @@
 #ifndef SA2_RUNTIME_DECODER_SAMPLER_H
 #define SA2_RUNTIME_DECODER_SAMPLER_H
 
+#include "kernels/ops.h"
 #include "runtime/decoder/logits.h"
 #include "runtime/decoder/sampling_params.h"
 
@@ -25,7 +26,7 @@ typedef struct sa2_sampler {
     int32_t last[SA2_SAMPLING_MAX_BAD_WORD_TOKENS]; /* generated, a ring by step */
 } sa2_sampler;
 
-/* Bytes of `seen` and `counts` together. */
+/* Bytes of `seen` and `counts` together, which lie as sa2_sample() has them. */
 size_t sa2_sampler_bytes(int n_tokens);
 
 /* Starts a sequence. `memory` has sa2_sampler_bytes() at an 8-byte boundary and belongs to the
@@ -52,5 +53,20 @@ void sa2_sampler_accept(sa2_sampler *sampler, int32_t token);
  * a single one where the choice is greedy. Errors as there. */
 sa2_status sa2_sampler_probs(const sa2_sampler *sampler, const float *logits,
                              sa2_sampler_work *work, float *probs, sa2_error *err);
+
+/* ---- the same on a device: what sa2_sample() (kernels/ops.h) is told, so that it chooses what sa2_sampler_next() would ---- */
+
+/* Whether it can: not from a list of what is allowed, nor from rounded logits. */
+bool sa2_sampler_fits_device(const sa2_sampling_params *params);
+
+sa2_sample_rule sa2_sampler_rule(const sa2_sampling_params *params);
+
+/* Of the next draw: what is added to logits, one call an addition, and the share of the mass at which it is. */
+typedef void (*sa2_sampler_add)(void *context, int32_t id, float addend);
+void sa2_sampler_additions(const sa2_sampler *sampler, sa2_sampler_add add, void *context);
+double sa2_sampler_uniform(const sa2_sampler *sampler);
+
+/* Whether a draw of n_tokens gave a token. Errors: those of sa2_sampler_next(). */
+sa2_status sa2_sampler_judge(const sa2_sampled *sampled, int n_tokens, sa2_error *err);
 
 #endif

@@ -70,6 +70,14 @@ int atomicCAS(int *p, int expected, int value)
     return old;
 }
 
+int atomicAdd(int *p, int value)
+{
+    atomic(p, sizeof *p, __builtin_return_address(0));
+    int old = *p;
+    *p += value;
+    return old;
+}
+
 int atomicMax(int *p, int value)
 {
     atomic(p, sizeof *p, __builtin_return_address(0));

@@ -141,6 +141,7 @@ static inline T __shfl_xor_sync(unsigned mask, T x, int n, int width = 32, cudas
 }
 
 __attribute__((noinline)) int atomicCAS(int *p, int expected, int value);
+__attribute__((noinline)) int atomicAdd(int *p, int value);
 __attribute__((noinline)) int atomicMax(int *p, int value);
 __attribute__((noinline)) unsigned long long atomicMin(unsigned long long *p,
                                                        unsigned long long value);
@@ -166,6 +167,10 @@ static inline float __int_as_float(int x)
 {
     return __builtin_bit_cast(float, x);
 }
+static inline int __ffs(int x)
+{
+    return __builtin_ffs(x);
+}
 static inline unsigned __umulhi(unsigned a, unsigned b)
 {
     return (unsigned)((uint64_t)a * b >> 32);
@@ -173,6 +178,10 @@ static inline unsigned __umulhi(unsigned a, unsigned b)
 static inline float __fmul_rn(float a, float b)
 {
     return a * b; /* built with -ffp-contract=off */
+}
+static inline float __fadd_rn(float a, float b)
+{
+    return a + b;
 }
 static inline float rsqrtf(float x)
 {
