@@ -38,7 +38,7 @@ test: setup
 	@ctest --test-dir build-tsan --output-on-failure -L threads
 	@ctest --test-dir build-test --output-on-failure
 
-# Fuzzing, 60 s a target (needs clang), and the slow cases.
+# Fuzzing, 60 s a target (needs clang), conversions that are killed, and what a recogniser makes of nano (needs espeak-ng).
 check-long: build
 	@tests/check_long.sh $(BUILD)
 

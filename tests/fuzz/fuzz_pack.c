@@ -29,8 +29,10 @@ static void read_file(const void *bytes, size_t n)
         return;
     fuzz_expect_message(sa2_pack_check_all(pack, 1, NULL, &err), &err);
     fuzz_expect_message(sa2_pack_file(pack, "a.txt", &text, &text_bytes, &err), &err);
+    size_t sum = 0;
     for (size_t i = 0; text != NULL && i < text_bytes; i++)
-        fuzz_expect(text[i] == text[i], "text that can be read");
+        sum += (unsigned char)text[i];
+    fuzz_expect(sum <= 255 * text_bytes, "text that can be read");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         read_part(pack, parts[i]);
     sa2_pack_close(pack);
