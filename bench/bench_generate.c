@@ -9,9 +9,7 @@
 #include "bench/ceilings.h"
 #include "kernels/base/limits.h"
 #include "runtime/serving/engine_internal.h"
-#include "tools/quant_flags.h"
-#include "tools/rank_flags.h"
-#include "tools/terminal.h"
+#include "tools/engine_flags.h"
 
 enum { MAX_REQUESTS = 256, MAX_BATCHES = 16 };
 
@@ -133,7 +131,7 @@ static sa2_status run_all(generate *g, sa2_bench_model_options *options)
 
 int sa2_bench_generate(int argc, char **argv)
 {
-    const char *batches = "1,8,32", *kv_dtype = NULL;
+    const char *batches = "1,8,32", *kv_dtype = NULL, *sampling = "auto";
     sa2_backend_options backend = {0};
     sa2_bench_model_options model = {.preset = "mini", .parts = SA2_MODEL_DECODER};
     sa2_quant_flags quant = {0};
@@ -158,7 +156,9 @@ int sa2_bench_generate(int argc, char **argv)
         {"filter", 'f', SA2_OPTION_TEXT, &g->bench.filter, "TEXT",
          "only cases whose name holds it"},
         {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
-        {"cuda-graphs", 0, SA2_OPTION_FLAG, &backend.graphs, NULL, "start steps of a GPU as graphs"},
+        {"cuda-graphs", 0, SA2_OPTION_FLAG, &backend.graphs, NULL,
+         "start steps of a GPU as graphs"},
+        {"sampling", 0, SA2_OPTION_TEXT, &sampling, "WHERE", "auto, host or device"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         SA2_RANK_OPTION(&g->ranks),
@@ -193,6 +193,7 @@ int sa2_bench_generate(int argc, char **argv)
         } else if (!sa2_bench_ready(&g->bench, &usage, n) ||
                    !sa2_quant_flags_finish(&quant, &usage, &model.quant) ||
                    !sa2_kv_flag_finish(kv_dtype, &usage, &g->engine_options.kv_int8) ||
+                   !sa2_sampling_place_read(sampling, &usage, &g->engine_options.sampling) ||
                    !sa2_bench_model_ready(&model, &usage)) {
             exit_code = EX_USAGE;
         } else if (sa2_rank_flags_open(&g->ranks, &backend.n_threads, &usage, &exit_code)) {

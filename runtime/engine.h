@@ -32,13 +32,21 @@ typedef struct sa2_engine sa2_engine;
 
 /* ---- the engine ---- */
 
+/* Where tokens are chosen from logits; the tokens are the same. */
+typedef enum sa2_sampling_place {
+    SA2_SAMPLING_AUTO = 0, /* on the host */
+    SA2_SAMPLING_ON_HOST,
+    SA2_SAMPLING_ON_DEVICE, /* but for requests that only the host can serve (serving/chooser.h); a GPU, one rank */
+} sa2_sampling_place;
+
 typedef struct sa2_engine_options {
     const char *device; /* "auto" (or NULL) or a name of backend.h */
     const char *isa;    /* "auto" (or NULL): of the CPU backend */
     int n_threads;      /* 0: all processors */
     bool cuda_graphs;   /* steps start as graphs where the device has them; answers are the same */
-    bool f32;           /* activations and cache in f32 instead of bf16 */
-    bool kv_int8;       /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */
+    sa2_sampling_place sampling;
+    bool f32;     /* activations and cache in f32 instead of bf16 */
+    bool kv_int8; /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */
     sa2_quant_options quant; /* weights of the decoder in fewer bits */
 
     int max_model_len;          /* positions of a request; 0: what the model has */

@@ -8,7 +8,8 @@
 
 void sa2_engine_flags_init(sa2_engine_flags *f)
 {
-    *f = (sa2_engine_flags){.dtype = "bf16", .audio_rule = "hf", .template = "default"};
+    *f = (sa2_engine_flags){
+        .dtype = "bf16", .audio_rule = "hf", .template = "default", .sampling = "auto"};
     f->progress = (sa2_progress){.what = "loading", .unit = "B"};
     sa2_engine_options *o = &f->options;
     const sa2_option table[] = {
@@ -20,6 +21,8 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
          "threads of the CPU backend (all processors; this rank's share)"},
         {"cuda-graphs", 0, SA2_OPTION_FLAG, &o->cuda_graphs, NULL,
          "start steps of a GPU as graphs; answers are the same"},
+        {"sampling", 0, SA2_OPTION_TEXT, &f->sampling, "WHERE",
+         "choose tokens on the host or the device (auto: host); they are the same"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},
         SA2_KV_OPTION(&f->kv_dtype),
         SA2_QUANT_OPTIONS(&f->quant),
@@ -79,6 +82,14 @@ static int choose(const sa2_usage_text *usage, const char *option, const char *t
     return -1;
 }
 
+bool sa2_sampling_place_read(const char *text, const sa2_usage_text *usage,
+                             sa2_sampling_place *place)
+{
+    int found = choose(usage, "sampling", text, 3, (const char *const[]){"auto", "host", "device"});
+    *place = found < 0 ? SA2_SAMPLING_AUTO : (sa2_sampling_place)found;
+    return found >= 0;
+}
+
 /* Rank 0 gets the engine, the others come back when it is gone. */
 static sa2_engine *open_as_rank(sa2_engine_flags *f, const sa2_usage_text *usage, int *exit_code)
 {
@@ -118,7 +129,8 @@ sa2_engine *sa2_engine_flags_open(sa2_engine_flags *f, const sa2_usage_text *usa
     int template =
         choose(usage, "template", f->template, 3, (const char *const[]){"default", "hf", "fork"});
     if (dtype < 0 || rule < 0 ||
-        template <0 || !sa2_quant_flags_finish(&f->quant, usage, &f->options.quant) ||
+        template <0 || !sa2_sampling_place_read(f->sampling, usage, &f->options.sampling) ||
+                  !sa2_quant_flags_finish(&f->quant, usage, &f->options.quant) ||
                   !sa2_kv_flag_finish(f->kv_dtype, usage, &f->options.kv_int8))
         return NULL;
     f->options.f32 = dtype == 1;

@@ -19,6 +19,7 @@ typedef struct sa2_engine_flags {
     char place[SA2_MODEL_PLACE];
     sa2_engine_options options;
     const char *dtype, *kv_dtype, *audio_rule, *template; /* kv_dtype NULL: not given */
+    const char *sampling;
     sa2_quant_flags quant;
     sa2_rank_flags ranks;
     bool verbose;
@@ -40,6 +41,10 @@ sa2_engine *sa2_engine_flags_open(sa2_engine_flags *flags, const sa2_usage_text 
 
 /* Destroys it, and lets the other ranks go. */
 void sa2_engine_flags_close(sa2_engine_flags *flags, sa2_engine *engine);
+
+/* "auto", "host" or "device"; false after saying what it is instead. */
+bool sa2_sampling_place_read(const char *text, const sa2_usage_text *usage,
+                             sa2_sampling_place *place);
 
 /* ---- sampling ---- */
 

@@ -131,9 +131,12 @@ sa2_clip_cache_options sa2_engine_plan_clips(const sa2_engine_plan *p, const sa2
                                     .max_rows = p->max_rows};
 }
 
-sa2_generator_options sa2_engine_plan_generator(const sa2_engine_plan *p, const sa2_model *model)
+sa2_generator_options sa2_engine_plan_generator(const sa2_engine_plan *p,
+                                                const sa2_engine_options *o, const sa2_model *model)
 {
-    return (sa2_generator_options){.model = model, .max_sequences = p->max_num_seqs};
+    return (sa2_generator_options){.model = model,
+                                   .max_sequences = p->max_num_seqs,
+                                   .sampling_on_device = o->sampling == SA2_SAMPLING_ON_DEVICE};
 }
 
 /* ---- bytes ---- */
@@ -195,8 +198,8 @@ static void plan_service(sa2_engine_plan *p, const sa2_engine_options *o, const 
     sa2_kv_cache_options cache = sa2_engine_plan_cache(p);
     sa2_scheduler_options scheduler = sa2_engine_plan_scheduler(p, o);
     sa2_clip_cache_options clips = sa2_engine_plan_clips(p, o, model);
-    sa2_generator_options generator = sa2_engine_plan_generator(p, model);
-    p->device += sa2_clip_cache_device_bytes(&clips, s);
+    sa2_generator_options generator = sa2_engine_plan_generator(p, o, model);
+    p->device += sa2_clip_cache_device_bytes(&clips, s) + sa2_generator_device_bytes(&generator);
     p->work = larger(p->work, sa2_clip_cache_work_bytes(&clips));
     p->scratch = larger(p->scratch, sa2_clip_cache_scratch_bytes(&clips));
     p->host += sa2_arena_round(sa2_kv_cache_bytes(&cache)) + sa2_scheduler_bytes(&scheduler) +
@@ -210,6 +213,22 @@ static void plan_service(sa2_engine_plan *p, const sa2_engine_options *o, const 
     }
 }
 
+/* Logits are chosen from on a device that has all of them, apart from the host. */
+static sa2_status check_sampling(const sa2_engine_options *o, sa2_backend *backend, sa2_error *err)
+{
+    if (sa2_backend_reads_host(backend))
+        return sa2_fail(
+            err, SA2_ERR_UNSUPPORTED,
+            "sampling on the device: a GPU expected, found %s, where logits are the host's",
+            sa2_backend_device(backend));
+    if (sa2_comm_size(o->comm) > 1)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED,
+                        "sampling on the device: one rank expected, found %d, each with a part of "
+                        "the logits",
+                        sa2_comm_size(o->comm));
+    return SA2_OK;
+}
+
 sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
                                 const sa2_model *model, const sa2_token2wav *t,
                                 sa2_backend *backend, sa2_error *err)
@@ -220,6 +239,8 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
         st = sa2_fail(err, SA2_ERR_UNSUPPORTED,
                       "a cache of keys and values in int8 is the processor's alone, not that of %s",
                       sa2_backend_device(backend));
+    if (st == SA2_OK && o->sampling == SA2_SAMPLING_ON_DEVICE)
+        st = check_sampling(o, backend, err);
     sa2_stream *s = NULL;
     if (st == SA2_OK)
         st = sa2_stream_create(&s, backend, 0, err);

@@ -59,6 +59,7 @@ sa2_clip_cache_options sa2_engine_plan_clips(const sa2_engine_plan *plan,
                                              const sa2_engine_options *options,
                                              const sa2_model *model);
 sa2_generator_options sa2_engine_plan_generator(const sa2_engine_plan *plan,
+                                                const sa2_engine_options *options,
                                                 const sa2_model *model);
 
 #endif

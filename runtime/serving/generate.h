@@ -18,19 +18,25 @@ typedef struct sa2_generator sa2_generator;
 typedef struct sa2_generator_options {
     const sa2_model *model;
     int max_sequences;
+    bool sampling_on_device;
     size_t longest_token;      /* bytes */
     sa2_prompt_setting prompt; /* with an encoder of its own, or NULL */
     sa2_scheduler *scheduler;
     const sa2_step *step;
 } sa2_generator_options;
 
-size_t sa2_generator_bytes(const sa2_generator_options *options);
+size_t sa2_generator_bytes(const sa2_generator_options *options); /* of the host */
+size_t sa2_generator_device_bytes(const sa2_generator_options *options);
 sa2_status sa2_generator_create(sa2_generator **generator, const sa2_generator_options *options,
-                                sa2_arena *host, sa2_error *err);
+                                sa2_arena *device, sa2_arena *host, sa2_error *err);
 void sa2_generator_destroy(sa2_generator *generator); /* NULL is fine; its memory is the arena's */
 
-/* Chooses the next tokens for the parts of a committed plan that have logits. A failure is kept for its request. */
-void sa2_generator_choose(sa2_generator *generator, const sa2_step_plan *plan);
+/* Before a step: how the tokens of its plan are chosen, which the step is told (chooser.h). */
+const sa2_step_sampling *sa2_generator_plan(sa2_generator *generator, const sa2_step_plan *plan);
+
+/* Chooses the next tokens for the parts of that plan that have logits, once it is committed. A failure is kept for its
+ * request. */
+void sa2_generator_choose(sa2_generator *generator);
 
 /* How many were chosen. */
 int sa2_generator_chosen(const sa2_generator *generator);

@@ -47,7 +47,7 @@ static sa2_status create_service(sa2_machine *m, const sa2_engine_plan *plan,
     sa2_kv_cache_options cache = sa2_engine_plan_cache(plan);
     sa2_clip_cache_options clips = sa2_engine_plan_clips(plan, options, model);
     sa2_scheduler_options scheduler = sa2_engine_plan_scheduler(plan, options);
-    sa2_generator_options generator = sa2_engine_plan_generator(plan, model);
+    sa2_generator_options generator = sa2_engine_plan_generator(plan, options, model);
     sa2_status st = sa2_kv_cache_create(&m->cache, &cache, &m->host, err);
     if (st == SA2_OK)
         st = sa2_clip_cache_create(&m->clips, &clips, m->stream, &m->device, &m->host, err);
@@ -63,7 +63,7 @@ static sa2_status create_service(sa2_machine *m, const sa2_engine_plan *plan,
     generator.scheduler = m->scheduler;
     generator.step = m->step;
     if (st == SA2_OK)
-        st = sa2_generator_create(&m->generator, &generator, &m->host, err);
+        st = sa2_generator_create(&m->generator, &generator, &m->device, &m->host, err);
     return st;
 }
 

@@ -265,9 +265,25 @@ static void put_sound(sa2_step *step, sa2_stream *s, const sa2_clip_cache *clips
     batch->audio_places = upload(s, step->d_sound_places, step->sound_places, n_sound);
 }
 
+/* Samples, and brings the other rows to the host, those that lie together as one. */
+static void sample(sa2_step *step, sa2_stream *s, sa2_tensor logits,
+                   const sa2_step_sampling *sampling)
+{
+    sampling->sample(sampling->context, s, logits);
+    int n = (int)logits.shape[0];
+    for (int first = 0, end; first < n; first = end + 1) {
+        for (end = first; end < n && sampling->is_host[end]; end++)
+            ;
+        if (end > first)
+            sa2_download(s, step->logits + (size_t)first * (size_t)logits.shape[1],
+                         sa2_tensor_rows(logits, first, end - first));
+    }
+}
+
 /* On every rank: the rows that the news tells of. ids and sound are in the batch, where this is rank 0. */
 static sa2_status compute(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_step_news *news,
-                          sa2_decoder_batch *batch, sa2_error *err)
+                          const sa2_step_sampling *sampling, sa2_decoder_batch *batch,
+                          sa2_error *err)
 {
     const sa2_model *model = step->options.model;
     batch->positions = upload_positions(step, s, news);
@@ -285,6 +301,8 @@ static sa2_status compute(sa2_step *step, sa2_stream *s, sa2_arena *work, const 
                                         (sa2_tensor){0}, batch, err);
     if (st != SA2_OK)
         sa2_comm_give_up(step->options.comm, err);
+    else if (sampling != NULL && news->n_logits > 0)
+        sample(step, s, logits, sampling);
     else if (news->n_logits > 0)
         sa2_comm_join(step->options.comm, s, step->logits, logits, step->widths,
                       (sa2_comm_place){"the logits", -1});
@@ -303,14 +321,15 @@ static sa2_status tell(sa2_step *step, const sa2_step_news *news, sa2_error *err
 }
 
 sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
-                        const sa2_step_plan *plan, sa2_error *err)
+                        const sa2_step_plan *plan, const sa2_step_sampling *sampling,
+                        sa2_error *err)
 {
     int n_sound;
     sa2_step_news news = gather(step, clips, plan, &n_sound);
     sa2_decoder_batch batch = {.ids = upload(s, step->d_ids, step->ids, news.n_rows)};
     put_sound(step, s, clips, n_sound, &batch);
     sa2_status st = tell(step, &news, err);
-    return st == SA2_OK ? compute(step, s, work, &news, &batch, err) : st;
+    return st == SA2_OK ? compute(step, s, work, &news, sampling, &batch, err) : st;
 }
 
 sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err)
@@ -333,7 +352,7 @@ sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool 
     if (st == SA2_OK)
         st = sa2_step_news_read(&news, o->max_rows, o->max_sequences, step->message, n, err);
     *end = st == SA2_OK && news.end;
-    return st == SA2_OK && news.n_parts > 0 ? compute(step, s, work, &news, &batch, err) : st;
+    return st == SA2_OK && news.n_parts > 0 ? compute(step, s, work, &news, NULL, &batch, err) : st;
 }
 
 const float *sa2_step_logits(const sa2_step *step, int i)

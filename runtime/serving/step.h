@@ -1,7 +1,7 @@
 /* step.h - one step of the model: a scheduler's plan in, logits out.
  *
  * Gathers ids, positions, block tables and rows of sound, runs the decoder once over all of them and brings
- * the logits to the host. Rank 0 does so and tells the other ranks, which follow. Memory is planned in create. Threads: the engine's.
+ * the logits to the host, or those of them that are not sampled where they are. Rank 0 does so and tells the other ranks, which follow. Memory is planned in create. Threads: the engine's.
  */
 #ifndef SA2_RUNTIME_SERVING_STEP_H
 #define SA2_RUNTIME_SERVING_STEP_H
@@ -34,9 +34,18 @@ sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, con
                            sa2_arena *pages, sa2_arena *device, sa2_arena *host, sa2_error *err);
 void sa2_step_destroy(sa2_step *step); /* NULL is fine; before the arenas */
 
-/* The plan's clips are encoded. Errors: of the device; then nothing is known of the pages that the plan writes. */
+/* What is done with the logits [n, vocab] on the device, behind the ops of the step. Of one rank. */
+typedef struct sa2_step_sampling {
+    void (*sample)(void *context, sa2_stream *s, sa2_tensor logits);
+    const bool *is_host; /* [n] the rows that the host wants nevertheless */
+    void *context;
+} sa2_step_sampling;
+
+/* The plan's clips are encoded. `sampling` NULL: the host wants all logits. Errors: of the device; then nothing is known of
+ * the pages that the plan writes. */
 sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
-                        const sa2_step_plan *plan, sa2_error *err);
+                        const sa2_step_plan *plan, const sa2_step_sampling *sampling,
+                        sa2_error *err);
 
 /* Elsewhere than on rank 0: the step that it runs next, or none. *end: there will be none any more. */
 sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool *end,
@@ -45,7 +54,7 @@ sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool 
 /* On rank 0: there is no step now, or `end`, there will be none any more and the others stop following. */
 sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err);
 
-/* Logits [vocab] of the i-th part of the last plan that wanted any. Valid until the next run. */
+/* Logits [vocab] of the i-th part of the last plan that wanted any, where the host wanted them. Valid until the next run. */
 const float *sa2_step_logits(const sa2_step *step, int i);
 
 #endif

@@ -152,6 +152,17 @@ void check_host_copy(const void *p, size_t bytes, access kind)
     }
 }
 
+void check_device_copy(void *to, const void *from, size_t bytes)
+{
+    uint8_t *to_what = &global.what[(uintptr_t)to - global.base];
+    const uint8_t *from_what = &global.what[(uintptr_t)from - global.base];
+    for (size_t i = 0; i < bytes; i++) {
+        if ((to_what[i] & from_what[i] & ALLOCATED) == 0)
+            stop("bounds", "a copy of %zu bytes leaves its allocation at byte %zu", bytes, i);
+        to_what[i] = (uint8_t)((to_what[i] & ~WRITTEN) | (from_what[i] & WRITTEN));
+    }
+}
+
 /* ---- order ---- */
 
 void check_all_ended()

@@ -221,7 +221,7 @@ static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work
     return is_captured(stream) ? add_node(stream, std::move(work)) : work();
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
     cudaError_t error = outcome("cudaMemcpyAsync");
@@ -229,8 +229,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         return error;
     return submit(stream, [=] {
         check_all_ended();
-        check_host_copy(from, bytes, access::READ);
-        check_host_copy(to, bytes, access::WRITE);
+        if (kind == cudaMemcpyDeviceToDevice) {
+            check_device_copy(to, from, bytes);
+        } else {
+            check_host_copy(from, bytes, access::READ);
+            check_host_copy(to, bytes, access::WRITE);
+        }
         memcpy(to, from, bytes);
         return cudaSuccess;
     });

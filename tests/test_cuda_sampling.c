@@ -1,0 +1,290 @@
+/* An engine that samples on the device says what one that samples on the host says, to the bit: on the simulated GPU, in a
+ * crowd and alone, with graphs, forks, preemption, and beside requests that only the host can serve. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/serving/comm_internal.h"
+#include "runtime/serving/engine_internal.h"
+#include "tests/support/answers.h"
+#include "tests/support/small_model.h"
+
+enum { TOKENS = 18, PAGE = 16 };
+
+static const int32_t prompts[][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
+static const sa2_logit_bias bias[] = {{44, 6.0f}, {45, -100.0f}, {600, 5.5f}};
+static const int32_t stop[] = {44, 45, 46};
+static const int32_t word[] = {44}, pair[] = {600, 600};
+static const sa2_token_list bad_words[] = {{word, 1}, {pair, 2}};
+static const int32_t allowed[] = {50, 51, 52, 53};
+
+static sa2_request plain(int i)
+{
+    sa2_request r = sa2_request_default();
+    r.ids = prompts[i % 3];
+    r.n_ids = 4 - (size_t)i % 2;
+    r.sampling.seed = i;
+    r.sampling.n_logprobs = 0;
+    r.max_tokens = TOKENS - i; /* beyond a page, most of them */
+    r.ignore_eos = r.return_ids = true;
+    return r;
+}
+
+/* What the device chooses. */
+enum { N_DEVICE = 6, N_ALL = 10 };
+
+static sa2_request wish(int i)
+{
+    sa2_request r = plain(i);
+    sa2_sampling_params *p = &r.sampling;
+    switch (i) {
+    case 0:
+        p->temperature = 0.0f;
+        p->repetition_penalty = 1.3f;
+        break;
+    case 1:
+        p->top_p = 0.9f;
+        p->frequency_penalty = 0.7f;
+        p->presence_penalty = -0.4f;
+        r.n = 3;
+        break;
+    case 2:
+        *p = sa2_sampling_defaults(SA2_SAMPLING_HF);
+        p->seed = 5;
+        p->top_p = 0.8f;
+        p->min_p = 0.05f;
+        p->n_logprobs = 0;
+        break;
+    case 3:
+        p->logit_bias = bias;
+        p->n_logit_bias = 3;
+        p->stop = (sa2_token_list){stop, 3};
+        p->min_tokens = 5;
+        break;
+    case 4:
+        p->logit_bias = bias;
+        p->n_logit_bias = 3;
+        p->bad_words = bad_words;
+        p->n_bad_words = 2;
+        p->repetition_penalty = 0.8f;
+        p->n_logprobs = -1;
+        break;
+    case 6:
+        p->n_logprobs = 2;
+        break;
+    case 7:
+        r.beam.n_beams = 3;
+        p->n_logprobs = -1;
+        break;
+    case 8:
+        p->allowed = (sa2_token_list){allowed, 4};
+        p->repetition_penalty = 1.1f;
+        break;
+    case 9:
+        p->round_to_bf16 = true;
+        break;
+    default:
+        p->top_k = 20;
+        break;
+    }
+    return r;
+}
+
+static sa2_engine *open_engine(const test_model *model, sa2_sampling_place sampling, size_t cache)
+{
+    sa2_engine *engine;
+    sa2_error err = {0};
+    const sa2_engine_options options = {.kv_cache_bytes = cache,
+                                        .max_model_len = 64,
+                                        .block_size = PAGE,
+                                        .max_num_seqs = 16,
+                                        .no_prefix_caching = true,
+                                        .sampling = sampling};
+    if (sa2_engine_create_from_model(&engine, &model->model, NULL, &options, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    return engine;
+}
+
+/* All at once, and one more that is cancelled at once: its slot is somebody else's then. */
+static void ask_all(sa2_engine *engine, test_answer answers[N_ALL + 1])
+{
+    sa2_request_id ids[N_ALL + 1];
+    memset(answers, 0, (N_ALL + 1) * sizeof *answers);
+    for (int i = 0; i <= N_ALL; i++) {
+        sa2_request r = wish(i);
+        sa2_error err = {0};
+        if (sa2_engine_submit(engine, &r, &ids[i], &err) != SA2_OK)
+            fail_msg("%s", err.message);
+    }
+    sa2_engine_cancel(engine, ids[N_ALL]);
+    test_answers_collect(engine, ids, answers, N_ALL + 1);
+}
+
+static void free_all(test_answer answers[N_ALL + 1])
+{
+    for (int i = 0; i <= N_ALL; i++)
+        test_answer_free(&answers[i]);
+}
+
+static void assert_same_answers(const char *what, const test_answer *found, const test_answer *want)
+{
+    for (int i = 0; i < N_ALL; i++) {
+        assert_int_equal(want[i].status, SA2_OK);
+        assert_same_answer(what, &found[i], &want[i]);
+    }
+}
+
+/* A cache that holds all, and one in which some are preempted. */
+static void answers_are_those_of_the_host_in_a_crowd_and_alone(void **state)
+{
+    const test_model *model = *state;
+    static const size_t caches[] = {1 << 20, 64 << 10};
+    test_answer want[N_ALL + 1], found[N_ALL + 1], alone;
+    for (int k = 0; k < 2; k++) {
+        sa2_engine_stats stats;
+        sa2_engine *engine = open_engine(model, SA2_SAMPLING_ON_HOST, caches[k]);
+        ask_all(engine, want);
+        sa2_engine_destroy(engine);
+        engine = open_engine(model, SA2_SAMPLING_ON_DEVICE, caches[k]);
+        ask_all(engine, found);
+        sa2_engine_get_stats(engine, &stats);
+        assert_true((stats.n_preemptions > 0) == (k == 1));
+        assert_same_answers("on the device", found, want);
+        for (int i = 0; i < N_DEVICE && k == 0; i++) {
+            sa2_request r = wish(i);
+            memset(&alone, 0, sizeof alone);
+            test_answer_ask(engine, &r, &alone);
+            assert_same_answer("alone", &alone, &want[i]);
+            test_answer_free(&alone);
+        }
+        sa2_engine_destroy(engine);
+        free_all(want);
+        free_all(found);
+    }
+}
+
+static bool host_has_logits(const sa2_engine *engine)
+{
+    const float *logits = sa2_step_logits(engine->machine.step, 0);
+    for (int i = 0; i < engine->machine.model->config.decoder.vocab; i++)
+        if (logits[i] != 0.0f)
+            return true;
+    return false;
+}
+
+static void logits_come_to_the_host_only_for_those_that_need_them(void **state)
+{
+    const test_model *model = *state;
+    sa2_engine *engine = open_engine(model, SA2_SAMPLING_ON_DEVICE, 1 << 20);
+    for (int i = 0; i < N_ALL; i++) {
+        sa2_request r = wish(i);
+        test_answer answer = {0};
+        r.max_tokens = 5;
+        test_answer_ask(engine, &r, &answer);
+        assert_true(host_has_logits(engine) == (i >= N_DEVICE));
+        test_answer_free(&answer);
+    }
+    sa2_engine_destroy(engine);
+}
+
+static void answers_are_the_same_with_graphs(void **state)
+{
+    const test_model *model = *state;
+    test_answer want[N_ALL + 1], found[N_ALL + 1];
+    test_model with_graphs;
+    test_model_open_with(&with_graphs,
+                         &(sa2_backend_options){.device = "cuda-sim", .graphs = true});
+    sa2_engine *engine = open_engine(model, SA2_SAMPLING_AUTO, 1 << 20);
+    ask_all(engine, want);
+    sa2_engine_destroy(engine);
+    engine = open_engine(&with_graphs, SA2_SAMPLING_ON_DEVICE, 1 << 20);
+    ask_all(engine, found);
+    sa2_engine_destroy(engine);
+    assert_same_answers("with graphs", found, want);
+    free_all(want);
+    free_all(found);
+    test_model_close(&with_graphs);
+}
+
+/* Through a bias that is too large for a float after a penalty. */
+static void a_row_that_is_no_number_fails_its_request_alone(void **state)
+{
+    const test_model *model = *state;
+    const char *messages[2];
+    test_answer failed[2], other[2];
+    for (int k = 0; k < 2; k++) {
+        sa2_engine *engine =
+            open_engine(model, k == 0 ? SA2_SAMPLING_ON_HOST : SA2_SAMPLING_ON_DEVICE, 1 << 20);
+        sa2_request r[2] = {plain(0), plain(1)};
+        sa2_request_id ids[2];
+        test_answer answers[2] = {0};
+        r[0].sampling.repetition_penalty = 1e-38f;
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(sa2_engine_submit(engine, &r[i], &ids[i], NULL), SA2_OK);
+        test_answers_collect(engine, ids, answers, 2);
+        sa2_engine_destroy(engine);
+        failed[k] = answers[0];
+        other[k] = answers[1];
+        messages[k] = failed[k].message;
+    }
+    assert_int_equal(failed[0].status, SA2_ERR_FORMAT);
+    assert_int_equal(failed[1].status, SA2_ERR_FORMAT);
+    assert_string_equal(messages[1], messages[0]);
+    assert_same_answer("beside a failure", &other[1], &other[0]);
+    for (int k = 0; k < 2; k++) {
+        test_answer_free(&failed[k]);
+        test_answer_free(&other[k]);
+    }
+}
+
+static void where_it_cannot_be_it_is_refused(void **state)
+{
+    const test_model *model = *state;
+    const sa2_engine_options options = {.sampling = SA2_SAMPLING_ON_DEVICE};
+    sa2_engine *engine;
+    sa2_engine_plan plan;
+    sa2_error err = {0};
+    test_model on_cpu;
+    test_model_open(&on_cpu, 1);
+    assert_int_equal(sa2_engine_create_from_model(&engine, &on_cpu.model, NULL, &options, &err),
+                     SA2_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "sampling on the device: a GPU expected, found cpu"));
+    test_model_close(&on_cpu);
+    sa2_comm two = {.link.size = 2};
+    sa2_engine_options shared = options;
+    shared.comm = &two;
+    assert_int_equal(
+        sa2_engine_plan_make(&plan, &shared, &model->model, NULL, model->backend, &err),
+        SA2_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "sampling on the device: one rank expected, found 2"));
+}
+
+static int open_model(void **state)
+{
+    static test_model model;
+    test_model_open_on(&model, "cuda-sim", 2);
+    *state = &model;
+    return 0;
+}
+
+static int close_model(void **state)
+{
+    test_model_close(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_those_of_the_host_in_a_crowd_and_alone),
+        cmocka_unit_test(logits_come_to_the_host_only_for_those_that_need_them),
+        cmocka_unit_test(answers_are_the_same_with_graphs),
+        cmocka_unit_test(a_row_that_is_no_number_fails_its_request_alone),
+        cmocka_unit_test(where_it_cannot_be_it_is_refused),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
