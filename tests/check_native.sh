@@ -19,6 +19,10 @@ expect 0 "" "$sa2" convert -q "$folder" "$native"
 took=$((($(date +%s%N) - start) / 1000000))
 expect 0 "token2wav is inside" "$sa2" info --verify "$native"
 expect 0 '"matrices"' "$sa2" info --json "$native"
+expect 0 "GB, matrices in bf16" "$sa2" info "$native"
+expect 0 "" "$sa2" convert -q --quant int8 "$folder" "$work/small.sa2"
+expect 0 "GB, matrices in i8" "$sa2" info "$work/small.sa2"
+rm "$work/small.sa2"
 
 # The same words, and every golden case to the last digit.
 wav "$work/a.wav" 24000

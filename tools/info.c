@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/model_files.h"
+#include "runtime/pack_map.h"
 #include "runtime/token2wav/token2wav_check.h"
 #include "tools/commands.h"
 #include "tools/json_text.h"
@@ -72,12 +73,47 @@ static void list_orders(const sa2_pack *pack, char *text, size_t bytes)
     }
 }
 
-static void print_native(const sa2_pack *pack)
+/* What a native file has of a part: bytes of its blocks, and the dtypes of its matrices with commas. */
+typedef struct kept_part {
+    int64_t bytes;
+    char dtypes[64];
+} kept_part;
+
+static kept_part kept_of(const sa2_pack *pack, const char *prefix)
 {
+    kept_part kept = {0};
+    bool has[SA2_DTYPES] = {false};
+    char full[64];
+    snprintf(full, sizeof full, "%s/%s", SA2_PACK_MODEL, prefix);
+    for (int i = 0; i < sa2_pack_n_blocks(pack); i++) {
+        const sa2_pack_block *block = sa2_pack_get_block(pack, i);
+        if (strncmp(block->name, full, strlen(full)) != 0)
+            continue;
+        kept.bytes += (int64_t)block->bytes;
+        if (strcmp(block->layout, SA2_PACK_ROWS) != 0)
+            has[block->dtype] = true;
+    }
+    for (int dtype = 0; dtype < SA2_DTYPES; dtype++) {
+        size_t n = strlen(kept.dtypes);
+        if (has[dtype])
+            snprintf(kept.dtypes + n, sizeof kept.dtypes - n, "%s%s", n > 0 ? ", " : "",
+                     sa2_dtype_name((sa2_dtype)dtype));
+    }
+    return kept;
+}
+
+static void print_native(const folder *f)
+{
+    const sa2_pack *pack = sa2_tensor_map_pack(f->files.map);
     char orders[512];
     list_orders(pack, orders, sizeof orders);
     printf("native file  version %d, %d blocks, %.3f GB, matrices %s\n", SA2_PACK_VERSION,
            sa2_pack_n_blocks(pack), (double)sa2_pack_bytes(pack) * 1e-9, orders);
+    for (int p = 0; p < PARTS; p++) {
+        kept_part kept = kept_of(pack, f->parts[p].prefix);
+        printf("  %-10s %43.3f GB, matrices in %s\n", f->parts[p].name, (double)kept.bytes * 1e-9,
+               kept.dtypes);
+    }
     printf("speech       %s\n", sa2_pack_find(pack, "file/token2wav/flow.yaml") != NULL
                                     ? "token2wav is inside"
                                     : "none");
@@ -160,7 +196,7 @@ static void print_text(const folder *f)
     printf("sum          %4" PRId64 " tensors, %13" PRId64 " parameters, %8.3f GB%s\n", tensors,
            parameters, (double)bytes * 1e-9, f->bf16 ? ", bf16" : "");
     if (pack != NULL)
-        print_native(pack);
+        print_native(f);
     else
         print_speech(f);
 }
@@ -182,10 +218,18 @@ static json_t *speech_json(const folder *f)
                      files);
 }
 
-static json_t *native_json(const sa2_pack *pack)
+static json_t *native_json(const folder *f)
 {
+    const sa2_pack *pack = sa2_tensor_map_pack(f->files.map);
     char orders[512];
     list_orders(pack, orders, sizeof orders);
+    json_t *parts = json_object();
+    for (int p = 0; p < PARTS; p++) {
+        kept_part kept = kept_of(pack, f->parts[p].prefix);
+        json_object_set_new(
+            parts, f->parts[p].name,
+            json_pack("{s:I, s:s}", "bytes", (json_int_t)kept.bytes, "matrices", kept.dtypes));
+    }
     json_t *sources = json_array();
     for (int i = 0; i < sa2_pack_n_sources(pack); i++) {
         const sa2_pack_source *source = sa2_pack_get_source(pack, i);
@@ -195,9 +239,9 @@ static json_t *native_json(const sa2_pack *pack)
                               json_pack("{s:o, s:I, s:s}", "name", sa2_json_text(source->name),
                                         "bytes", (json_int_t)source->bytes, "xxh3", hash));
     }
-    return json_pack("{s:i, s:i, s:I, s:s, s:o}", "version", SA2_PACK_VERSION, "blocks",
+    return json_pack("{s:i, s:i, s:I, s:s, s:o, s:o}", "version", SA2_PACK_VERSION, "blocks",
                      sa2_pack_n_blocks(pack), "bytes", (json_int_t)sa2_pack_bytes(pack), "matrices",
-                     orders, "sources", sources);
+                     orders, "parts", parts, "sources", sources);
 }
 
 static void print_json(const folder *f)
@@ -221,7 +265,7 @@ static void print_json(const folder *f)
         "adaptor", "kernel", f->files.config.adaptor.kernel, "stride",
         f->files.config.adaptor.stride, "inner", f->files.config.adaptor.inner, "parts", parts);
     if (sa2_tensor_map_pack(f->files.map) != NULL)
-        json_object_set_new(o, "native", native_json(sa2_tensor_map_pack(f->files.map)));
+        json_object_set_new(o, "native", native_json(f));
     else if (f->speaks)
         json_object_set_new(o, "speech", speech_json(f));
     json_dumpf(o, stdout, JSON_INDENT(2));
