@@ -52,6 +52,7 @@ static sa2_status run_all(sa2_kernel_bench *b)
     sa2_kernel_products(b);
     sa2_kernel_attention(b);
     sa2_kernel_vectors(b);
+    sa2_kernel_sample(b);
     return b->status;
 }
 

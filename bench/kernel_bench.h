@@ -53,5 +53,6 @@ void sa2_kernel_report(sa2_kernel_bench *b, const char *name, sa2_bench_run run,
 void sa2_kernel_products(sa2_kernel_bench *b);
 void sa2_kernel_attention(sa2_kernel_bench *b);
 void sa2_kernel_vectors(sa2_kernel_bench *b);
+void sa2_kernel_sample(sa2_kernel_bench *b);
 
 #endif

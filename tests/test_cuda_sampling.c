@@ -167,6 +167,42 @@ static void answers_are_those_of_the_host_in_a_crowd_and_alone(void **state)
     }
 }
 
+/* Nine pages for seven sequences, which all need a second one at the same token: the first request gets it and the others
+ * are preempted. When it ends, the second request, of three answers, takes its slots, and the last one a slot of the
+ * second, which has said as many tokens as itself. */
+static void whoever_takes_a_slot_over_is_punished_for_its_own_words(void **state)
+{
+    enum { N = 3, PAGES = 9, PAGE_BYTES = 8192 };
+    const test_model *model = *state;
+    test_answer answers[2][N];
+    for (int k = 0; k < 2; k++) {
+        sa2_engine *engine =
+            open_engine(model, k == 0 ? SA2_SAMPLING_ON_HOST : SA2_SAMPLING_ON_DEVICE,
+                        (size_t)PAGES * PAGE_BYTES);
+        sa2_request_id ids[N];
+        sa2_engine_stats stats;
+        memset(answers[k], 0, sizeof answers[k]);
+        for (int i = 0; i < N; i++) {
+            sa2_request r = plain(2 * i); /* prompts of four tokens */
+            r.sampling.repetition_penalty = 3.0f;
+            r.sampling.frequency_penalty = 2.0f;
+            r.n = i < 2 ? 3 : 1;
+            r.max_tokens = i == 0 ? 20 : 28;
+            assert_int_equal(sa2_engine_submit(engine, &r, &ids[i], NULL), SA2_OK);
+        }
+        test_answers_collect(engine, ids, answers[k], N);
+        sa2_engine_get_stats(engine, &stats);
+        assert_int_equal(stats.n_pages, PAGES);
+        assert_true(stats.n_preemptions > 0); /* 2 where all begin in the same step */
+        sa2_engine_destroy(engine);
+    }
+    for (int i = 0; i < N; i++) {
+        assert_same_answer("in another slot", &answers[1][i], &answers[0][i]);
+        test_answer_free(&answers[0][i]);
+        test_answer_free(&answers[1][i]);
+    }
+}
+
 static bool host_has_logits(const sa2_engine *engine)
 {
     const float *logits = sa2_step_logits(engine->machine.step, 0);
@@ -281,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_the_host_in_a_crowd_and_alone),
+        cmocka_unit_test(whoever_takes_a_slot_over_is_punished_for_its_own_words),
         cmocka_unit_test(logits_come_to_the_host_only_for_those_that_need_them),
         cmocka_unit_test(answers_are_the_same_with_graphs),
         cmocka_unit_test(a_row_that_is_no_number_fails_its_request_alone),

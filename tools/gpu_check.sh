@@ -117,6 +117,21 @@ graphs() {
     cmp "$work/graphs.ids" "$work/graphs.ids--cuda-graphs" && echo "the same tokens with graphs and without"
 }
 
+# Drawn tokens, and greedy ones with penalties, chosen on the host and on the device.
+sampling() {
+    local on how
+    "$sa2" make-checkpoint -q --preset tiny --tokenizer "$kit/tests/golden/tiny_tokenizer" "$work/sampling" || return 1
+    for how in "--temperature 0 --repetition-penalty 1.3" "--top-k 20 --seed 7 -n 2" "--top-p 0.9 --min-p 0.01 --presence-penalty 0.5 --seed 8"; do
+        for on in host device; do
+            # shellcheck disable=SC2086
+            "$sa2" chat -m "$work/sampling" --device "$device" --sampling $on $how --text "a question" --max-tokens 8 --ignore-eos --logprobs 0 --json >"$work/sampling.$on" || return 1
+            grep -oE '"(ids|logprob)":(\[[^]]*\]|[^,}]*)' "$work/sampling.$on" >"$work/sampling.$on.tokens" || return 1
+        done
+        cmp "$work/sampling.host.tokens" "$work/sampling.device.tokens" || return 1
+    done
+    echo "the same tokens and log-probabilities from host and device"
+}
+
 # The model that really hears and speaks: transcripts as the processor writes them, one by one and in one batch.
 nano() {
     local q=$kit/bin/models/nano/questions
@@ -140,13 +155,14 @@ sanitizer() { # TOOL
 }
 
 [ "$device" != cuda ] || step probe 30 "$kit/bin/cuda_probe"
-export -f operations golden tokens graphs nano sanitizer
+export -f operations golden tokens graphs sampling nano sanitizer
 export kit sa2 device out work
 step operations 120 bash -c operations
 step golden 90 bash -c 'golden f32'
 step golden_bf16 60 bash -c 'golden bf16'
 step tokens 30 bash -c tokens
 step graphs 30 bash -c graphs
+step sampling 40 bash -c sampling
 [ $preset = tiny ] || step nano 60 bash -c nano
 
 # ---- fast ----
@@ -169,6 +185,7 @@ bench speech_graphs 60 parts --preset $preset --seconds "$bench_seconds" --threa
 bench vocoder 40 parts --preset $preset --seconds "$bench_seconds" --threads "$(nproc)" --filter vocoder
 bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)"
 bench generate_graphs 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --cuda-graphs
+bench generate_sampling 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
     [ "$device" != cuda ] || step $tool 60 bash -c "sanitizer $tool"

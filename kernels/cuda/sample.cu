@@ -98,7 +98,7 @@ static __device__ sa2_sampled take_in(shared *m, const values &v, float *tile_ma
     found.token = find_largest(m, v, tile_max);
     if (found.token < v.n) {
         found.fault = SA2_SAMPLE_NO_NUMBER;
-        found.logit = value_at(v, found.token);
+        found.logit = punished(v, v.z[found.token], found.token);
         return found;
     }
     float largest = -INFINITY;
@@ -126,7 +126,7 @@ static __device__ int find_largest_id(shared *m, const values &v, float largest)
     int tile = block_lowest(m, lowest);
     lowest = INT_MAX;
     for (int i = tile * TILE + (int)threadIdx.x; i < min(v.n, (tile + 1) * TILE); i += THREADS)
-        if (value_at(v, i) == largest)
+        if (punished(v, v.z[i], i) == largest)
             lowest = min(lowest, i);
     return block_lowest(m, lowest);
 }

@@ -20,9 +20,14 @@ static constexpr int PIVOTS = 7;  /* that a sweep tries */
 static constexpr int LIST =
     4096; /* values that are worth a list instead of one more sweep of the row */
 
+/* What is called from several places is there once. */
+#define NOT_INLINE __attribute__((noinline))
+
 typedef unsigned long long whole;
 
 struct shared {
+    float staged[PER_LANE]
+                [THREADS]; /* a tile of each warp, between its loads and what is done with it */
     whole room[WARPS], sums[WARPS][2 * PIVOTS], total[2 * PIVOTS];
     union {
         float list[LIST];
@@ -47,9 +52,9 @@ struct weighing {
 
 /* ---- single values ---- */
 
-static __device__ __forceinline__ float value_at(const values &v, int i)
+/* z of id i, with the penalties. */
+static __device__ __forceinline__ float punished(const values &v, float z, int i)
 {
-    float z = v.z[i];
     if (v.seen == nullptr || (v.seen[i / 64] >> i % 64 & 1) == 0)
         return z;
     z = z < 0.0f ? __fmul_rn(z, v.repetition) : z / v.repetition;
@@ -160,11 +165,23 @@ static __device__ __forceinline__ int id_in(int tile, int j)
     return tile * TILE + j * WARP + (int)threadIdx.x % WARP;
 }
 
-static __device__ __forceinline__ void load_tile(float (&z)[PER_LANE], const values &v, int tile)
+/* All loads of a lane are on their way before the first of its values is used. */
+static __device__ NOT_INLINE void load_tile(shared *m, const float *z, int n, int tile)
 {
+    float row[PER_LANE];
 #pragma unroll
     for (int j = 0; j < PER_LANE; j++)
-        z[j] = id_in(tile, j) < v.n ? value_at(v, id_in(tile, j)) : -INFINITY;
+        row[j] = id_in(tile, j) < n ? z[id_in(tile, j)] : -INFINITY;
+#pragma unroll
+    for (int j = 0; j < PER_LANE; j++)
+        m->staged[j][threadIdx.x] = row[j];
+}
+
+/* The j-th of this lane. Loops over them are not unrolled as far as they could be: code is fetched, too. */
+static __device__ __forceinline__ float loaded(const shared *m, const values &v, int tile, int j)
+{
+    float z = m->staged[j][threadIdx.x];
+    return z == -INFINITY ? z : punished(v, z, id_in(tile, j));
 }
 
 static __device__ __forceinline__ bool is_below(const values &v, int tile, float above)
@@ -173,31 +190,34 @@ static __device__ __forceinline__ bool is_below(const values &v, int tile, float
 }
 
 /* f(value) for all that are above. */
-template <typename F> static __device__ __forceinline__ void each(const values &v, float above, F f)
+template <typename F>
+static __device__ __forceinline__ void each(shared *m, const values &v, float above, F f)
 {
     for (int tile = (int)threadIdx.x / WARP; tile < tiles_of(v.n); tile += WARPS) {
         if (is_below(v, tile, above))
             continue;
-        float z[PER_LANE];
-        load_tile(z, v, tile);
-#pragma unroll
-        for (int j = 0; j < PER_LANE; j++)
-            if (z[j] > above)
-                f(z[j]);
+        load_tile(m, v.z, v.n, tile);
+#pragma unroll 2
+        for (int j = 0; j < PER_LANE; j++) {
+            float z = loaded(m, v, tile, j);
+            if (z > above)
+                f(z);
+        }
     }
 }
 
 /* The largest of each tile; returns the lowest id of a value that is not below +infinity, or v.n. */
-static __device__ int find_largest(shared *m, const values &v, float *tile_max)
+static __device__ NOT_INLINE int find_largest(shared *m, const values &v, float *tile_max)
 {
     int bad = v.n;
     for (int tile = (int)threadIdx.x / WARP; tile < tiles_of(v.n); tile += WARPS) {
-        float z[PER_LANE], largest = -INFINITY;
-        load_tile(z, v, tile);
-#pragma unroll
+        float largest = -INFINITY;
+        load_tile(m, v.z, v.n, tile);
+#pragma unroll 4
         for (int j = 0; j < PER_LANE; j++) {
-            largest = fmaxf(largest, z[j]);
-            bad = z[j] < INFINITY ? bad : min(bad, id_in(tile, j));
+            float z = loaded(m, v, tile, j);
+            largest = fmaxf(largest, z);
+            bad = z < INFINITY ? bad : min(bad, id_in(tile, j));
         }
 #pragma unroll
         for (int n = WARP / 2; n > 0; n /= 2)
@@ -208,23 +228,23 @@ static __device__ int find_largest(shared *m, const values &v, float *tile_max)
     return block_lowest(m, bad); /* its barriers are those of tile_max, too */
 }
 
-static __device__ whole mass_above(shared *m, const values &v, weighing w, float above)
+static __device__ NOT_INLINE whole mass_above(shared *m, const values &v, weighing w, float above)
 {
     whole mass = 0;
-    each(v, above, [&](float z) { mass += steps_of(z, w); });
+    each(m, v, above, [&](float z) { mass += steps_of(z, w); });
     return block_total(m, mass);
 }
 
 /* ---- where a sum from above reaches what is needed ---- */
 
 /* The values from `low` to below `beyond` as a list. */
-static __device__ values list_values(shared *m, const values &v, float low, float beyond)
+static __device__ NOT_INLINE values list_values(shared *m, const values &v, float low, float beyond)
 {
     __syncthreads(); /* nobody looks at the list any more */
     if (threadIdx.x == 0)
         m->n_list = 0;
     __syncthreads();
-    each(v, below(low), [&](float z) {
+    each(m, v, below(low), [&](float z) {
         if (z < beyond)
             m->list[atomicAdd(&m->n_list, 1)] = z;
     });
@@ -257,7 +277,8 @@ static __device__ __forceinline__ void place_pivots(uint32_t (&pivots)[PIVOTS], 
 /* The largest value such that those as large or larger weigh (MASS), or are, as many as needed. Those from `low` on do,
  * and none is above `high`. */
 template <bool MASS>
-static __device__ cut find_cut(shared *m, values v, weighing w, whole need, float low, float high)
+static __device__ NOT_INLINE cut find_cut(shared *m, values v, weighing w, whole need, float low,
+                                          float high)
 {
     uint32_t from = key_of(low), to = key_of(high) + 1;
     whole above = 0;          /* the sum of values from `to` on */
@@ -269,7 +290,7 @@ static __device__ cut find_cut(shared *m, values v, weighing w, whole need, floa
         uint32_t pivots[PIVOTS];
         place_pivots(pivots, from, to, by_value);
         whole sums[MASS ? 2 * PIVOTS : PIVOTS] = {}; /* from each pivot on; how many */
-        each(v, below(least), [&](float z) {
+        each(m, v, below(least), [&](float z) {
             if (!(z < beyond))
                 return;
             whole steps = MASS ? steps_of(z, w) : 1;
@@ -307,12 +328,13 @@ static __device__ cut find_cut(shared *m, values v, weighing w, whole need, floa
 }
 
 /* The k-th largest value, or -infinity; not below `low`, which is -infinity where nothing is known. */
-static __device__ float find_kth(shared *m, const values &v, int k, float low, float high)
+static __device__ NOT_INLINE float find_kth(shared *m, const values &v, int k, float low,
+                                            float high)
 {
     if (low == -INFINITY) {
         whole n = 0;
         float least = INFINITY;
-        each(v, low, [&](float z) {
+        each(m, v, low, [&](float z) {
             n++;
             least = fminf(least, z);
         });
@@ -326,15 +348,17 @@ static __device__ float find_kth(shared *m, const values &v, int k, float low, f
 /* ---- where a sum from the left does ---- */
 
 template <typename F>
-static __device__ __forceinline__ whole tile_sum(const values &v, int tile, float above, F f)
+static __device__ __forceinline__ whole tile_sum(shared *m, const values &v, int tile, float above,
+                                                 F f)
 {
     whole sum = 0;
     if (tile < tiles_of(v.n) && !is_below(v, tile, above)) {
-        float z[PER_LANE];
-        load_tile(z, v, tile);
-#pragma unroll
-        for (int j = 0; j < PER_LANE; j++)
-            sum += z[j] > above ? f(z[j]) : 0;
+        load_tile(m, v.z, v.n, tile);
+#pragma unroll 2
+        for (int j = 0; j < PER_LANE; j++) {
+            float z = loaded(m, v, tile, j);
+            sum += z > above ? f(z) : 0;
+        }
     }
     return sum;
 }
@@ -349,14 +373,15 @@ static __device__ __forceinline__ whole warp_total(whole x)
 
 /* By one warp: the id in a tile. */
 template <typename F>
-static __device__ int find_in_tile(const values &v, int tile, float above, F f, whole target)
+static __device__ __forceinline__ int find_in_tile(shared *m, const values &v, int tile,
+                                                   float above, F f, whole target)
 {
     int lane = (int)threadIdx.x % WARP;
-    float z[PER_LANE];
-    load_tile(z, v, tile);
-#pragma unroll
+    load_tile(m, v.z, v.n, tile);
+#pragma unroll 1
     for (int j = 0; j < PER_LANE; j++) {
-        whole sum = z[j] > above ? f(z[j]) : 0;
+        float z = loaded(m, v, tile, j);
+        whole sum = z > above ? f(z) : 0;
 #pragma unroll
         for (int n = 1; n < WARP; n *= 2) {
             whole before = __shfl_up_sync(ALL_LANES, sum, n);
@@ -372,13 +397,14 @@ static __device__ int find_in_tile(const values &v, int tile, float above, F f, 
 
 /* The lowest id up to which the sum of f over the values above is more than the target, which is less than the whole sum. */
 template <typename F>
-static __device__ int find_place(shared *m, const values &v, float above, F f, whole target)
+static __device__ NOT_INLINE int find_place(shared *m, const values &v, float above, F f,
+                                            whole target)
 {
     int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
     int per_warp = (tiles_of(v.n) + WARPS - 1) / WARPS;
     whole sum = 0;
     for (int i = 0; i < per_warp; i++)
-        sum += tile_sum(v, warp * per_warp + i, above, f);
+        sum += tile_sum(m, v, warp * per_warp + i, above, f);
     sum = warp_total(sum);
     __syncthreads(); /* the room is free */
     if (lane == 0)
@@ -388,7 +414,7 @@ static __device__ int find_place(shared *m, const values &v, float above, F f, w
     while (part < WARPS - 1 && m->room[part] <= target)
         target -= m->room[part++];
     for (int i = warp; i < per_warp; i += WARPS) {
-        sum = warp_total(tile_sum(v, part * per_warp + i, above, f));
+        sum = warp_total(tile_sum(m, v, part * per_warp + i, above, f));
         if (lane == 0)
             m->tiles[i] = sum;
     }
@@ -396,7 +422,7 @@ static __device__ int find_place(shared *m, const values &v, float above, F f, w
     while (tile < per_warp - 1 && m->tiles[tile] <= target)
         target -= m->tiles[tile++];
     if (warp == 0) {
-        int place = find_in_tile(v, part * per_warp + tile, above, f, target);
+        int place = find_in_tile(m, v, part * per_warp + tile, above, f, target);
         if (lane == 0)
             m->place = place;
     }
