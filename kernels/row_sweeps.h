@@ -9,16 +9,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SA2_ROW_BLOCK = 64 };
+enum {
+    SA2_ROW_BLOCK = 64,
+    SA2_ROW_GROUP = 16, /* blocks of which the mass is kept */
+};
 
 typedef struct sa2_row_sweeps {
     /* most[b] = the largest of block b, z [blocks * 64]. False when a value is not below +infinity. */
     bool (*largest)(float *most, const float *z, int blocks);
 
     /* Weights 2^((z - centre) * scale) of the values > above, where z <= centre and 0 < scale, in whole steps
-     * (token_weights.h); 0 for other values. Off by at most half a step and 3e-7 + 9e-8 times the exponent, of the
-     * weight. mass[b] = the sum over block b, in steps. Where most[b] is not above, mass is 0 and the weights are left.
-     * Returns how many values are above. The same bits in every instruction set. */
+     * (token_weights.h); 0 for other values. Off by at most half a step and 1.5e-7 + 9e-8 times the exponent, of the
+     * weight. mass[g] = the sum over group g of blocks, in steps. Where most[b] is not above, nothing of block b is in
+     * it, and its weights are left. Returns how many values are above. The same bits in every instruction set. */
     int (*weigh)(float *weights, uint64_t *mass, const float *z, const float *most, int blocks,
                  float above, float centre, float scale);
 

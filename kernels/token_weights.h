@@ -1,7 +1,7 @@
 /* token_weights.h - the weights of tokens in numbers that every thread, vector and device computes alike.
  *
  * A weight is 2^y, y <= 0, rounded to a multiple of 2^-40, so that sums are of whole steps and have one result in
- * whatever order they are made. Products and sums of the polynomial are rounded each by itself: none of them fuse.
+ * whatever order they are made. The polynomial is fused products and sums, of one rounding each.
  */
 #ifndef SA2_KERNELS_TOKEN_WEIGHTS_H
 #define SA2_KERNELS_TOKEN_WEIGHTS_H

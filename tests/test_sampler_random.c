@@ -166,7 +166,7 @@ static bool define(bench *b, const sa2_sampling_params *p, int n)
 
 /* ---- tests ---- */
 
-/* A weight errs by 3e-7 + 1.3e-7 times its exponent, which is at most 42, of itself (row_sweeps.h, and
+/* A weight errs by 1.5e-7 + 1.3e-7 times its exponent, which is at most 42, of itself (row_sweeps.h, and
  * the rounding of scale), and by 2^-41. */
 static void assert_defined(bench *b, const sa2_sampling_params *p, int n)
 {

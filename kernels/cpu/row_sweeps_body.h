@@ -26,48 +26,49 @@ static bool row_largest(float *most, const float *z, int blocks)
     return v_sum(bad) == 0.0f;
 }
 
-/* 2^y for y <= 0 in whole steps. Nothing here fuses, so that every instruction set has the same bits. */
+/* 2^y for y <= 0 in whole steps. */
 static inline vf weight_of(vf y)
 {
     static const float c[] = SA2_POWER_OF_2_TERMS;
     vf least = v_set(-126.0f), y_kept = v_max(y, least), n = v_round(y_kept), rest = y_kept - n;
     vf power = v_set(c[6]);
     for (int i = 5; i >= 0; i--)
-        power = power * rest + v_set(c[i]);
+        power = v_fused(power, rest, v_set(c[i]));
     vf weight = v_scale(power, n), coarse = v_set(SA2_WEIGHT_COARSE);
     return v_select(v_less(weight, coarse), weight + coarse - coarse, weight);
 }
 
-/* Sums of 64 whole steps up to 1, which a double holds. */
-typedef double vd __attribute__((vector_size(VF_WIDTH * sizeof(double))));
-
-static inline uint64_t steps_in(const vd *sums)
+/* Of sums of whole steps, which a double holds. */
+static inline uint64_t steps_in(vd sums)
 {
-    double sum = 0.0;
-    for (int i = 0; i < VF_WIDTH; i++)
-        sum += (*sums)[i];
-    return (uint64_t)(sum * (double)SA2_WEIGHT_STEPS);
+    return (uint64_t)(v_wide_sum(sums) * (double)SA2_WEIGHT_STEPS);
+}
+
+static inline int end_of_group(int block, int blocks)
+{
+    return block + SA2_ROW_GROUP < blocks ? block + SA2_ROW_GROUP : blocks;
 }
 
 static int row_weigh(float *weights, uint64_t *mass, const float *z, const float *most, int blocks,
                      float above, float centre, float scale)
 {
     int found = 0;
-    for (int b = 0; b < blocks; b++) {
-        mass[b] = 0;
-        if (!(most[b] > above))
-            continue;
-        vd sums = {0.0};
-        for (int i = b * BLOCK; i < (b + 1) * BLOCK; i += VF_WIDTH) {
-            vf v = v_load(z + i);
-            vm inside = v_less(v_set(above), v);
-            vf weight = weight_of((v - v_set(centre)) * v_set(scale));
-            weight = v_select(inside, weight, v_zero());
-            v_store(weights + i, weight);
-            sums += __builtin_convertvector(weight, vd);
-            found += __builtin_popcount(v_bits(inside));
+    for (int b = 0; b < blocks;) {
+        vd sums = v_wide_zero();
+        for (int end = end_of_group(b, blocks); b < end; b++) {
+            if (!(most[b] > above))
+                continue;
+            for (int i = b * BLOCK; i < (b + 1) * BLOCK; i += VF_WIDTH) {
+                vf v = v_load(z + i);
+                vm inside = v_less(v_set(above), v);
+                vf weight = weight_of((v - v_set(centre)) * v_set(scale));
+                weight = v_select(inside, weight, v_zero());
+                v_store(weights + i, weight);
+                sums = v_wide_add(sums, weight);
+                found += __builtin_popcount(v_bits(inside));
+            }
         }
-        mass[b] = steps_in(&sums);
+        *mass++ = steps_in(sums);
     }
     return found;
 }
@@ -76,18 +77,19 @@ static int row_sum(uint64_t *mass, const float *weights, const float *z, const f
                    int blocks, float above)
 {
     int found = 0;
-    for (int b = 0; b < blocks; b++) {
-        mass[b] = 0;
-        if (!(most[b] > above))
-            continue;
-        vd sums = {0.0};
-        for (int i = b * BLOCK; i < (b + 1) * BLOCK; i += VF_WIDTH) {
-            vm inside = v_less(v_set(above), v_load(z + i));
-            vf weight = v_select(inside, v_load(weights + i), v_zero());
-            sums += __builtin_convertvector(weight, vd);
-            found += __builtin_popcount(v_bits(inside));
+    for (int b = 0; b < blocks;) {
+        vd sums = v_wide_zero();
+        for (int end = end_of_group(b, blocks); b < end; b++) {
+            if (!(most[b] > above))
+                continue;
+            for (int i = b * BLOCK; i < (b + 1) * BLOCK; i += VF_WIDTH) {
+                vm inside = v_less(v_set(above), v_load(z + i));
+                vf weight = v_select(inside, v_load(weights + i), v_zero());
+                sums = v_wide_add(sums, weight);
+                found += __builtin_popcount(v_bits(inside));
+            }
         }
-        mass[b] = steps_in(&sums);
+        *mass++ = steps_in(sums);
     }
     return found;
 }

@@ -12,6 +12,7 @@
  *   v_load_bf16 ... v_store_bf16_part  the same from and to bf16, rounded to nearest even
  *   v_load_pairs(p, &even, &odd)     bf16 p[0], p[2], ... and p[1], p[3], ...
  *   v_fma(a, b, c)                   a * b + c; one rounding where the set has it, else two
+ *   v_fused(a, b, c)                 the same with one rounding in every set
  *   v_max(a, b), v_min(a, b)         b when either is NaN
  *   v_round(v)                       nearest integer, |v| below 2^22
  *   v_is_odd(v)                      of an integer in a float, |v| below 2^22
@@ -21,6 +22,7 @@
  *   v_less(a, b), v_select(m, a, b)  a where m, else b
  *   v_all(m), v_bits(m)              are all lanes set? Bit i: is lane i?
  *   v_sum(v), v_largest(v)           over the lanes, in one order; v_largest: v without NaN
+ *   v_wide_zero(), v_wide_add(s, v), v_wide_sum(s)  sums of lanes in double: vd
  */
 #ifndef SA2_KERNELS_CPU_VECTOR_H
 #define SA2_KERNELS_CPU_VECTOR_H

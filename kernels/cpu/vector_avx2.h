@@ -103,6 +103,11 @@ static inline vf v_fma(vf a, vf b, vf c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
+static inline vf v_fused(vf a, vf b, vf c)
+{
+    return v_fma(a, b, c);
+}
+
 static inline vf v_max(vf a, vf b)
 {
     return _mm256_max_ps(a, b);
@@ -184,6 +189,28 @@ static inline float v_sum(vf v)
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+typedef struct vd {
+    __m256d low, high;
+} vd;
+
+static inline vd v_wide_zero(void)
+{
+    return (vd){_mm256_setzero_pd(), _mm256_setzero_pd()};
+}
+
+static inline vd v_wide_add(vd sum, vf v)
+{
+    return (vd){sum.low + _mm256_cvtps_pd(_mm256_castps256_ps128(v)),
+                sum.high + _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))};
+}
+
+static inline double v_wide_sum(vd sum)
+{
+    __m256d four = sum.low + sum.high;
+    __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+    return two[0] + two[1];
 }
 
 static inline float v_largest(vf v)

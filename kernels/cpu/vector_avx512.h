@@ -96,6 +96,11 @@ static inline vf v_fma(vf a, vf b, vf c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
+static inline vf v_fused(vf a, vf b, vf c)
+{
+    return v_fma(a, b, c);
+}
+
 static inline vf v_max(vf a, vf b)
 {
     return _mm512_max_ps(a, b);
@@ -165,6 +170,26 @@ static inline uint32_t v_bits(vm m)
 static inline float v_sum(vf v)
 {
     return _mm512_reduce_add_ps(v);
+}
+
+typedef struct vd {
+    __m512d low, high;
+} vd;
+
+static inline vd v_wide_zero(void)
+{
+    return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()};
+}
+
+static inline vd v_wide_add(vd sum, vf v)
+{
+    return (vd){sum.low + _mm512_cvtps_pd(_mm512_castps512_ps256(v)),
+                sum.high + _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
+}
+
+static inline double v_wide_sum(vd sum)
+{
+    return _mm512_reduce_add_pd(sum.low + sum.high);
 }
 
 static inline float v_largest(vf v)

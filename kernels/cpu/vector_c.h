@@ -83,6 +83,13 @@ static inline vf v_fma(vf a, vf b, vf c)
     return a * b + c;
 }
 
+static inline vf v_fused(vf a, vf b, vf c)
+{
+    for (int i = 0; i < VF_WIDTH; i++)
+        c[i] = fmaf(a[i], b[i], c[i]);
+    return c;
+}
+
 static inline vm v_less(vf a, vf b)
 {
     return a < b;
@@ -166,6 +173,27 @@ static inline uint32_t v_bits(vm m)
 static inline float v_sum(vf v)
 {
     return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
+typedef struct vd {
+    double lane[VF_WIDTH];
+} vd;
+
+static inline vd v_wide_zero(void)
+{
+    return (vd){{0.0}};
+}
+
+static inline vd v_wide_add(vd sum, vf v)
+{
+    for (int i = 0; i < VF_WIDTH; i++)
+        sum.lane[i] += (double)v[i];
+    return sum;
+}
+
+static inline double v_wide_sum(vd sum)
+{
+    return (sum.lane[0] + sum.lane[2]) + (sum.lane[1] + sum.lane[3]);
 }
 
 static inline float v_largest(vf v)

@@ -88,7 +88,7 @@ static __device__ __forceinline__ whole steps_of(float z, weighing w)
     float rest = y - n, power = c[6];
 #pragma unroll
     for (int i = 5; i >= 0; i--)
-        power = __fadd_rn(__fmul_rn(power, rest), c[i]);
+        power = fmaf(power, rest, c[i]);
     float weight = __fmul_rn(power, __int_as_float(((int)n + 127) << 23));
     if (weight < SA2_WEIGHT_COARSE)
         weight = __fadd_rn(__fadd_rn(weight, SA2_WEIGHT_COARSE), -SA2_WEIGHT_COARSE);

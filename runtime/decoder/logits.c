@@ -15,11 +15,17 @@ static int blocks_of(int n)
     return n / BLOCK + (n % BLOCK != 0);
 }
 
+static int groups_of(int n)
+{
+    return (blocks_of(n) + SA2_ROW_GROUP - 1) / SA2_ROW_GROUP;
+}
+
 size_t sa2_sampler_work_bytes(int max_tokens)
 {
     size_t n = (size_t)max_tokens, blocks = (size_t)blocks_of(max_tokens);
     return 2 * sa2_arena_round(blocks * BLOCK * sizeof(float)) +
-           sa2_arena_round(blocks * sizeof(float)) + sa2_arena_round(blocks * sizeof(uint64_t)) +
+           sa2_arena_round(blocks * sizeof(float)) +
+           sa2_arena_round((size_t)groups_of(max_tokens) * sizeof(uint64_t)) +
            sa2_arena_round(n * sizeof(float)) + sa2_arena_round(n * sizeof(int32_t));
 }
 
@@ -34,7 +40,7 @@ sa2_status sa2_sampler_work_init(sa2_sampler_work *work, int max_tokens, sa2_are
         .logits = sa2_arena_take(arena, blocks * BLOCK * sizeof(float)),
         .weights = sa2_arena_take(arena, blocks * BLOCK * sizeof(float)),
         .block_max = sa2_arena_take(arena, blocks * sizeof(float)),
-        .mass = sa2_arena_take(arena, blocks * sizeof(uint64_t)),
+        .mass = sa2_arena_take(arena, (size_t)groups_of(max_tokens) * sizeof(uint64_t)),
         .values = sa2_arena_take(arena, n * sizeof(float)),
         .ids = sa2_arena_take(arena, n * sizeof(int32_t)),
     };
@@ -72,7 +78,11 @@ sa2_status sa2_logits_init(sa2_logits *row, const float *logits, int n, sa2_samp
                            sa2_error *err)
 {
     assert(n >= 1 && n <= work->max_tokens);
-    *row = (sa2_logits){.work = work, .z = work->logits, .n = n, .n_blocks = blocks_of(n)};
+    *row = (sa2_logits){.work = work,
+                        .z = work->logits,
+                        .n = n,
+                        .n_blocks = blocks_of(n),
+                        .n_groups = groups_of(n)};
     for (int i = n; i < row->n_blocks * BLOCK; i++)
         row->z[i] = -INFINITY;
     bool good = true;

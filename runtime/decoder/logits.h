@@ -17,7 +17,7 @@ typedef struct sa2_sampler_work {
     float *logits;    /* [max_tokens, rounded up to blocks] the row */
     float *weights;   /* the same */
     float *block_max; /* [blocks] */
-    uint64_t *mass;   /* [blocks] in steps (kernels/token_weights.h) */
+    uint64_t *mass;   /* [groups of blocks] in steps (kernels/token_weights.h) */
     float *values;    /* [max_tokens] a list: logits, */
     int32_t *ids;     /* [max_tokens] their ids, rising */
 } sa2_sampler_work;
@@ -32,7 +32,7 @@ sa2_status sa2_sampler_work_init(sa2_sampler_work *work, int max_tokens, sa2_are
 typedef struct sa2_logits {
     sa2_sampler_work *work;
     float *z; /* [n] numbers or -infinity: masked; then -infinity to the end of the block */
-    int n, n_blocks;
+    int n, n_blocks, n_groups;
     float max; /* a number */
 
     /* Of sa2_logits_weigh(), logits_set.h. */

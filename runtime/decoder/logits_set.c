@@ -21,8 +21,8 @@ static uint64_t steps(float weight)
 static uint64_t total(const sa2_logits *row)
 {
     uint64_t mass = 0;
-    for (int b = 0; b < row->n_blocks; b++)
-        mass += row->work->mass[b];
+    for (int g = 0; g < row->n_groups; g++)
+        mass += row->work->mass[g];
     return mass;
 }
 
@@ -42,7 +42,7 @@ void sa2_logits_weigh(sa2_logits *row, float scale, float above)
     row->mass = total(row);
 }
 
-/* Fills in the mass of every block, too. */
+/* Fills in the mass of every group, too. */
 static uint64_t mass_above(const sa2_logits *row, float above, int *n)
 {
     const sa2_sampler_work *work = row->work;
@@ -157,21 +157,25 @@ sa2_logits_set sa2_logits_top_share(const sa2_logits *row, float share)
 
 /* ---- draws ---- */
 
-/* The token of a block at which the running mass of those above passes the target. */
-static int32_t draw_in_block(const sa2_logits *row, int block, float above, uint64_t target)
+/* The token of a group at which the running mass of those above passes the target. */
+static int32_t draw_in_group(const sa2_logits *row, int group, float above, uint64_t target)
 {
     uint64_t mass = 0;
-    for (int i = block * BLOCK;; i++) {
-        mass += row->z[i] > above ? steps(row->work->weights[i]) : 0;
-        if (mass > target)
-            return i;
+    for (int b = group * SA2_ROW_GROUP;; b++) {
+        if (!(row->work->block_max[b] > above))
+            continue;
+        for (int i = b * BLOCK; i < (b + 1) * BLOCK; i++) {
+            mass += row->z[i] > above ? steps(row->work->weights[i]) : 0;
+            if (mass > target)
+                return i;
+        }
     }
 }
 
 int32_t sa2_logits_draw(const sa2_logits *row, sa2_logits_set set, double u)
 {
     const uint64_t *mass = row->work->mass;
-    int n, b = 0;
+    int n, g = 0;
     uint64_t above = mass_above(row, set.above, &n);
     uint64_t whole = above + (uint64_t)set.n_equal * steps(set.weight);
     uint64_t target = (uint64_t)(u * (double)whole);
@@ -181,9 +185,9 @@ int32_t sa2_logits_draw(const sa2_logits *row, sa2_logits_set set, double u)
         sa2_logits_list(row, sa2_logits_below(set.above), set.above);
         return row->work->ids[(target - above) / steps(set.weight)];
     }
-    for (; mass[b] <= target; b++)
-        target -= mass[b];
-    return draw_in_block(row, b, fmaxf(set.above, row->floor), target);
+    for (; mass[g] <= target; g++)
+        target -= mass[g];
+    return draw_in_group(row, g, fmaxf(set.above, row->floor), target);
 }
 
 void sa2_logits_probs(const sa2_logits *row, sa2_logits_set set, float *probs)
