@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -46,6 +47,29 @@ static void every_index_of_every_loop_runs_once(void **state)
     }
 }
 
+/* Long enough for whoever has nothing to do to fall asleep, the caller too. */
+static void take_long(void *context, int i, int thread)
+{
+    nanosleep(&(struct timespec){.tv_nsec = i % 2 * 2000000L}, NULL);
+    count(context, i, thread);
+}
+
+static void a_loop_ends_when_its_last_index_has_whoever_sleeps_meanwhile(void **state)
+{
+    (void)state;
+    enum { FEW = 3, TURNS = 30 };
+    sa2_threads *threads;
+    tally t = {.n_threads = 3};
+    assert_int_equal(sa2_threads_create(&threads, t.n_threads, NULL), SA2_OK);
+    for (int turn = 0; turn < TURNS; turn++) {
+        sa2_threads_run(threads, FEW, take_long, &t);
+        for (int i = 0; i < FEW; i++)
+            assert_int_equal(t.sums[i], (turn + 1) * i);
+        nanosleep(&(struct timespec){.tv_nsec = turn % 3 * 1000000L}, NULL);
+    }
+    sa2_threads_destroy(threads);
+}
+
 static void a_number_of_threads_that_makes_no_sense_is_refused(void **state)
 {
     (void)state;
@@ -60,6 +84,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_index_of_every_loop_runs_once),
+        cmocka_unit_test(a_loop_ends_when_its_last_index_has_whoever_sleeps_meanwhile),
         cmocka_unit_test(a_number_of_threads_that_makes_no_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

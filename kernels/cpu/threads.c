@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 enum {
@@ -18,16 +19,19 @@ typedef struct worker {
     int index;
 } worker;
 
+/* A loop is open while some of its indices are not finished, and only then do threads look at its task. Nobody waits
+ * for a thread that has no index: one that the system has put aside costs what it was doing, not the loop. */
 struct sa2_threads {
     int n_threads;
     int n_started;
     worker workers[MAX_THREADS];
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    atomic_uint generation; /* of the loop; changes under the lock */
+    pthread_cond_t wake, done;
+    atomic_uint_fast64_t loop; /* its number << 32 | indices that nobody has taken */
+    atomic_int n_unfinished;   /* indices */
+    atomic_int n_asleep;       /* workers */
+    atomic_bool caller_sleeps;
     atomic_bool quit;
-    atomic_int n_busy; /* workers that have not finished this loop */
-    atomic_int next;   /* index to run */
     int n;
     sa2_task task;
     void *context;
@@ -40,43 +44,85 @@ static inline void pause_briefly(void)
 #endif
 }
 
+static uint32_t loop_number(sa2_threads *team)
+{
+    return (uint32_t)(atomic_load(&team->loop) >> 32);
+}
+
+/* The number in the same word keeps a thread that was held up from taking an index of a later loop as one of its own. */
+static bool take_index(sa2_threads *team, int *index)
+{
+    uint_fast64_t loop = atomic_load(&team->loop);
+    do
+        if ((uint32_t)loop == 0)
+            return false;
+    while (!atomic_compare_exchange_weak(&team->loop, &loop, loop - 1));
+    *index = team->n - (int)(uint32_t)loop;
+    return true;
+}
+
 static void run_indices(sa2_threads *team, int thread)
 {
-    for (;;) {
-        int i = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
-        if (i >= team->n)
-            return;
+    for (int i; take_index(team, &i);) {
         team->task(team->context, i, thread);
+        if (atomic_fetch_sub(&team->n_unfinished, 1) == 1 && atomic_load(&team->caller_sleeps)) {
+            pthread_mutex_lock(&team->lock);
+            pthread_cond_signal(&team->done);
+            pthread_mutex_unlock(&team->lock);
+        }
     }
+}
+
+static void await_loop(sa2_threads *team, uint32_t seen)
+{
+    for (int i = 0; i < SPINS && loop_number(team) == seen; i++)
+        pause_briefly();
+    if (loop_number(team) != seen)
+        return;
+    pthread_mutex_lock(&team->lock);
+    atomic_fetch_add(&team->n_asleep, 1);
+    while (loop_number(team) == seen)
+        pthread_cond_wait(&team->wake, &team->lock);
+    atomic_fetch_sub(&team->n_asleep, 1);
+    pthread_mutex_unlock(&team->lock);
 }
 
 static void *work(void *argument)
 {
     worker *self = argument;
     sa2_threads *team = self->team;
-    unsigned seen = 0;
-    for (;;) {
-        for (int i = 0; i < SPINS && atomic_load(&team->generation) == seen; i++)
-            pause_briefly();
-        if (atomic_load(&team->generation) == seen) {
-            pthread_mutex_lock(&team->lock);
-            while (atomic_load(&team->generation) == seen)
-                pthread_cond_wait(&team->wake, &team->lock);
-            pthread_mutex_unlock(&team->lock);
-        }
-        seen = atomic_load(&team->generation);
+    for (uint32_t seen = 0;;) {
+        await_loop(team, seen);
+        seen = loop_number(team);
         if (atomic_load(&team->quit))
             return NULL;
         run_indices(team, self->index);
-        atomic_fetch_sub(&team->n_busy, 1);
     }
 }
 
-static void start_loop(sa2_threads *team)
+static void open_loop(sa2_threads *team, int n)
 {
+    atomic_store(&team->n_unfinished, n);
+    atomic_store(&team->loop, (uint_fast64_t)(loop_number(team) + 1) << 32 | (uint32_t)n);
+    if (atomic_load(&team->n_asleep) == 0)
+        return;
     pthread_mutex_lock(&team->lock);
-    atomic_fetch_add(&team->generation, 1);
     pthread_cond_broadcast(&team->wake);
+    pthread_mutex_unlock(&team->lock);
+}
+
+/* Sleeping leaves the processor to a thread whose own somebody else took. */
+static void await_end(sa2_threads *team)
+{
+    for (int i = 0; i < SPINS && atomic_load(&team->n_unfinished) > 0; i++)
+        pause_briefly();
+    if (atomic_load(&team->n_unfinished) == 0)
+        return;
+    pthread_mutex_lock(&team->lock);
+    atomic_store(&team->caller_sleeps, true);
+    while (atomic_load(&team->n_unfinished) > 0)
+        pthread_cond_wait(&team->done, &team->lock);
+    atomic_store(&team->caller_sleeps, false);
     pthread_mutex_unlock(&team->lock);
 }
 
@@ -98,6 +144,7 @@ sa2_status sa2_threads_create(sa2_threads **threads, int n_threads, sa2_error *e
     team->n_threads = n_threads;
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->wake, NULL);
+    pthread_cond_init(&team->done, NULL);
     for (int i = 1; i < n_threads; i++) {
         team->workers[i] = (worker){.team = team, .index = i};
         if (pthread_create(&team->workers[i].id, NULL, work, &team->workers[i]) != 0) {
@@ -115,10 +162,11 @@ void sa2_threads_destroy(sa2_threads *threads)
     if (threads == NULL)
         return;
     atomic_store(&threads->quit, true);
-    start_loop(threads);
+    open_loop(threads, 0);
     for (int i = 1; i <= threads->n_started; i++)
         pthread_join(threads->workers[i].id, NULL);
     pthread_cond_destroy(&threads->wake);
+    pthread_cond_destroy(&threads->done);
     pthread_mutex_destroy(&threads->lock);
     free(threads);
 }
@@ -138,10 +186,7 @@ void sa2_threads_run(sa2_threads *threads, int n, sa2_task task, void *context)
     threads->n = n;
     threads->task = task;
     threads->context = context;
-    atomic_store(&threads->next, 0);
-    atomic_store(&threads->n_busy, threads->n_threads - 1);
-    start_loop(threads);
+    open_loop(threads, n);
     run_indices(threads, 0);
-    while (atomic_load(&threads->n_busy) > 0)
-        pause_briefly();
+    await_end(threads);
 }

@@ -1,6 +1,7 @@
 /* threads.h - a fixed team of threads that runs one loop at a time.
  *
- * The caller takes part. Between loops the others spin for some microseconds, then sleep. Which
+ * The caller takes part. Between loops the others spin for some microseconds, then sleep; so does the caller when it waits for the last
+ * indices. A thread that the system keeps from running is waited for only if it has an index. Which
  * thread runs which index is not fixed, so a task may not depend on it.
  */
 #ifndef SA2_KERNELS_CPU_THREADS_H
