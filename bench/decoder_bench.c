@@ -44,7 +44,7 @@ static sa2_status reserve(sa2_decoder_bench *b, int64_t rows, int64_t logits_row
 {
     const sa2_decoder_config *c = &b->model->config.decoder;
     sa2_kv_cache_view view = view_of(b, n_pages);
-    size_t layer = sa2_arena_round((size_t)n_pages * sa2_kv_page_bytes(b->stream, &view));
+    size_t layer = sa2_arena_round((size_t)n_pages * sa2_kv_page_bytes(&view));
     size_t logits = (size_t)logits_rows * (size_t)c->vocab * sizeof(float);
     size_t lists =
         (size_t)(2 * rows + logits_rows) * sizeof(int32_t) + (size_t)16 * SA2_ARENA_ALIGN;
@@ -160,8 +160,7 @@ static double layer_parameters(const sa2_decoder_config *c)
 double sa2_decoder_bench_bytes(const sa2_decoder_bench *b)
 {
     const sa2_decoder_config *c = &b->model->config.decoder;
-    double row = (double)sa2_dtype_bytes(b->kv_dtype) * c->head_dim +
-                 (b->kv_dtype == SA2_I8 ? sizeof(float) : 0);
+    double row = (double)sa2_kv_row_bytes(b->kv_dtype, c->head_dim);
     double cache = 2.0 * row * c->layers * c->kv_heads * b->first[0] * b->batch.where.rows.n;
     return sa2_bench_model_step_bytes(b->model) + cache;
 }

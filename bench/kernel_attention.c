@@ -136,12 +136,6 @@ static bool fill_pages(paged_run *p, const sa2_kernel_pair *k, const sa2_kernel_
     return true;
 }
 
-/* Bytes of a row of keys or of values. */
-static double row_bytes(sa2_dtype cached)
-{
-    return cached == SA2_I8 ? HEAD_DIM + (double)sizeof(float) : 2.0 * HEAD_DIM;
-}
-
 static void bench_paged(sa2_kernel_bench *b, sa2_dtype cached, const char *name, int batch,
                         int release, int rows)
 {
@@ -163,7 +157,7 @@ static void bench_paged(sa2_kernel_bench *b, sa2_dtype cached, const char *name,
     sa2_kernel_pair v = sa2_kernel_values(b, SA2_BF16, keys, KV_HEADS * HEAD_DIM);
     sa2_kernel_pair q = sa2_kernel_values(b, SA2_BF16, (int64_t)batch * rows, HEADS * HEAD_DIM);
     sa2_kernel_pair y = sa2_kernel_result(b, SA2_BF16, (int64_t)batch * rows, HEADS * HEAD_DIM);
-    size_t page_bytes = sa2_kv_page_bytes(b->stream, &p.cache);
+    size_t page_bytes = sa2_kv_page_bytes(&p.cache);
     p.cache.pages = sa2_arena_take(&b->device, page_bytes * (size_t)p.cache.n_pages);
     int32_t *lists = calloc((size_t)batch * (size_t)(pages + 2) + 1, sizeof *lists);
     if ((p.cache.pages == NULL || lists == NULL) && b->status == SA2_OK)
@@ -183,8 +177,9 @@ static void bench_paged(sa2_kernel_bench *b, sa2_dtype cached, const char *name,
                               allowed);
         }
         double seen = rows == 1 ? (double)keys : (double)rows * ((double)rows + 1.0) / 2.0;
-        double bytes = (double)batch * 2.0 * keys * KV_HEADS * row_bytes(cached) +
-                       2.0 * (double)sa2_tensor_bytes(&y.host);
+        double bytes =
+            (double)batch * 2.0 * keys * KV_HEADS * (double)sa2_kv_row_bytes(cached, HEAD_DIM) +
+            2.0 * (double)sa2_tensor_bytes(&y.host);
         sa2_kernel_report(b, name, run_paged, &p, bytes,
                           4.0 * (double)batch * seen * HEADS * HEAD_DIM, true);
     }

@@ -205,7 +205,9 @@ typedef struct sa2_kv_cache_view {
     sa2_dtype dtype; /* F32, BF16 or I8 */
 } sa2_kv_cache_view;
 
-size_t sa2_kv_page_bytes(const sa2_stream *s, const sa2_kv_cache_view *cache);
+/* Of a row, which is one position, one kv head, keys or values, with its step where there is one; and of a page. */
+size_t sa2_kv_row_bytes(sa2_dtype dtype, int head_dim);
+size_t sa2_kv_page_bytes(const sa2_kv_cache_view *cache);
 
 /* Which rows belong to whom. Row r of sequence i is at position first_position[i] + r - rows.offsets[i];
  * position p of sequence i is in page block_table[i * max_pages + p / page_size]. Host memory. */

@@ -31,7 +31,6 @@ typedef struct sa2_ops {
     sa2_status (*rope)(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta,
                        sa2_error *err);
     sa2_status (*attention)(sa2_stream *s, const sa2_attention_args *a, sa2_error *err);
-    size_t (*kv_page_bytes)(const sa2_kv_cache_view *cache);
     sa2_status (*kv_store)(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
                            sa2_tensor v, const sa2_paged_rows *where, sa2_error *err);
     sa2_status (*kv_copy)(sa2_stream *s, const sa2_kv_cache_view *cache,

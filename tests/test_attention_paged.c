@@ -87,8 +87,7 @@ typedef struct cache {
     int max_pages;
 } cache;
 
-static cache make_cache(test_env *env, sa2_stream *s, sa2_dtype dtype, const shape *p,
-                        int page_size)
+static cache make_cache(test_env *env, sa2_dtype dtype, const shape *p, int page_size)
 {
     cache c = {
         .view = {
@@ -98,7 +97,7 @@ static cache make_cache(test_env *env, sa2_stream *s, sa2_dtype dtype, const sha
         c.max_pages = c.max_pages > pages ? c.max_pages : pages;
     }
     c.view.n_pages = p->n * c.max_pages + 1;
-    size_t bytes = sa2_kv_page_bytes(s, &c.view) * (size_t)c.view.n_pages;
+    size_t bytes = sa2_kv_page_bytes(&c.view) * (size_t)c.view.n_pages;
     c.view.pages = test_doubles(env, (int64_t)(bytes + 7) / 8);
     memset(c.view.pages, 0xff, bytes);
     c.table = test_ids(env, c.view.n_pages, 1).data;
@@ -249,7 +248,7 @@ static void paged_attention_matches_its_definition(void **state)
             kind as = kinds[b % N_KINDS];
             sa2_stream *s = env->streams[b / N_KINDS];
             content c = make_content(env, as.dtype, &shapes[i]);
-            cache to = make_cache(env, s, as.cache, &shapes[i], page_sizes[i % N_PAGE_SIZES]);
+            cache to = make_cache(env, as.cache, &shapes[i], page_sizes[i % N_PAGE_SIZES]);
             sa2_tensor y = run_all(env, s, &c, &to, 4096);
             char what[32];
             snprintf(what, sizeof what, "paged, shape %d", i);
@@ -272,10 +271,10 @@ static void pages_and_chunks_do_not_change_a_bit(void **state)
             kind as = kinds[b % N_KINDS];
             sa2_stream *s = env->streams[b / N_KINDS];
             content c = make_content(env, as.dtype, &shapes[i]);
-            cache one = make_cache(env, s, as.cache, &shapes[i], 64);
+            cache one = make_cache(env, as.cache, &shapes[i], 64);
             sa2_tensor want = run_all(env, s, &c, &one, 4096);
             for (int j = 0; j < N_PAGE_SIZES; j++) {
-                cache to = make_cache(env, s, as.cache, &shapes[i], page_sizes[j]);
+                cache to = make_cache(env, as.cache, &shapes[i], page_sizes[j]);
                 int chunk = chunks[(i + j) % N_PAGE_SIZES];
                 if (shapes[i].rows[0] / chunk > 16)
                     chunk = 50;
@@ -296,7 +295,7 @@ static void a_sequence_has_the_same_bits_in_any_batch(void **state)
             kind as = kinds[b % N_KINDS];
             sa2_stream *s = env->streams[b / N_KINDS];
             content c = make_content(env, as.dtype, &shapes[i]);
-            cache all = make_cache(env, s, as.cache, &shapes[i], 32);
+            cache all = make_cache(env, as.cache, &shapes[i], 32);
             sa2_tensor want = run_all(env, s, &c, &all, 4096);
             for (int j = 0; j < shapes[i].n; j++) {
                 shape alone = shapes[i];
@@ -309,7 +308,7 @@ static void a_sequence_has_the_same_bits_in_any_batch(void **state)
                 own.q = sa2_tensor_rows(c.q, c.offsets[j], alone.lengths[0]);
                 own.k = sa2_tensor_rows(c.k, c.offsets[j], alone.lengths[0]);
                 own.v = sa2_tensor_rows(c.v, c.offsets[j], alone.lengths[0]);
-                cache to = make_cache(env, s, as.cache, &alone, 32);
+                cache to = make_cache(env, as.cache, &alone, 32);
                 sa2_tensor y = run_all(env, s, &own, &to, 4096);
                 sa2_tensor part = sa2_tensor_rows(want, c.offsets[j], alone.lengths[0]);
                 assert_same_bits("alone", &y, &part);
@@ -330,8 +329,8 @@ static void threads_do_not_change_a_bit(void **state)
             kind as = kinds[b % N_KINDS];
             sa2_stream *s = env->streams[b / N_KINDS], *s3 = three.streams[b / N_KINDS];
             content c = make_content(env, as.dtype, &shapes[i]);
-            cache one = make_cache(env, s, as.cache, &shapes[i], 64);
-            cache many = make_cache(env, s3, as.cache, &shapes[i], 64);
+            cache one = make_cache(env, as.cache, &shapes[i], 64);
+            cache many = make_cache(env, as.cache, &shapes[i], 64);
             sa2_tensor want = run_all(env, s, &c, &one, 40), y = run_all(env, s3, &c, &many, 40);
             assert_same_bits("threads", &y, &want);
             test_reset(env);
@@ -350,8 +349,7 @@ static void a_position_does_not_see_later_ones(void **state)
         sa2_stream *s = env->streams[b / N_KINDS];
         const shape *p = &shapes[3];
         content c = make_content(env, as.dtype, p);
-        cache one = make_cache(env, s, as.cache, p, 16),
-              other = make_cache(env, s, as.cache, p, 16);
+        cache one = make_cache(env, as.cache, p, 16), other = make_cache(env, as.cache, p, 16);
         sa2_tensor y = run_all(env, s, &c, &one, 4096);
         int32_t last = c.offsets[1] - 1; /* of the first sequence */
         sa2_tensor late = sa2_tensor_rows(c.k, last, 1);
@@ -375,14 +373,14 @@ static void copied_pages_hold_what_their_originals_held(void **state)
         sa2_stream *s = env->streams[b / N_KINDS];
         static const shape p = {2, 1, 64, 1, {16}, {16}, 0.125f};
         content c = make_content(env, as.dtype, &p);
-        cache to = make_cache(env, s, as.cache, &p, 16);
+        cache to = make_cache(env, as.cache, &p, 16);
         sa2_tensor y = run_all(env, s, &c, &to, 16);
         int32_t a = to.table[0], other = 1 - a;
         /* In this order: there, onto itself, and back over what was destroyed. */
         sa2_page_copy there[] = {{a, other}, {other, other}};
         sa2_kv_copy(s, &to.view, there, 2);
         assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
-        size_t bytes = sa2_kv_page_bytes(s, &to.view);
+        size_t bytes = sa2_kv_page_bytes(&to.view);
         memset((char *)to.view.pages + (size_t)a * bytes, 0xff, bytes);
         to.table[0] = other;
         sa2_paged_rows where = {.rows = {1, test_offsets(env, 1, p.lengths)},
@@ -412,7 +410,7 @@ static void storing_touches_its_positions_only(void **state)
         kind as = kinds[b % N_KINDS];
         sa2_stream *s = env->streams[b / N_KINDS];
         content c = make_content(env, as.dtype, &p);
-        cache to = make_cache(env, s, as.cache, &p, 32);
+        cache to = make_cache(env, as.cache, &p, 32);
         sa2_tensor before = run_all(env, s, &c, &to, 64);
         /* Again position 40 alone, with what it has: nothing may change. Then with values of 6e19, which
          * no weight hides: rows before it stay, rows from it on do not. */
@@ -454,7 +452,7 @@ static void rounded_rows_keep_zero_and_what_is_not_finite(void **state)
                 else
                     ((uint16_t *)row.data)[e] = sa2_f32_to_bf16(values[r]);
             }
-        cache to = make_cache(env, s, as.cache, &p, 16);
+        cache to = make_cache(env, as.cache, &p, 16);
         sa2_tensor y = run_all(env, s, &c, &to, 1);
         const double *found = test_values(env, &y);
         int64_t n = (int64_t)p.heads * p.d;
@@ -474,7 +472,7 @@ static void bad_arguments_are_refused_by_name(void **state)
     sa2_stream *s = env->streams[0];
     static const shape p = {4, 2, 16, 1, {40}, {40}, 1.0f};
     content c = make_content(env, SA2_F32, &p);
-    cache to = make_cache(env, s, SA2_F32, &p, 16);
+    cache to = make_cache(env, SA2_F32, &p, 16);
     sa2_tensor y = test_copy(env, &c.q);
     int32_t zero[] = {0}, far[] = {9};
     sa2_paged_rows where = {.rows = {1, c.offsets},

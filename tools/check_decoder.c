@@ -83,7 +83,7 @@ static void run_attention(sa2_stream *s, piece *p, sa2_tensor y)
                             .kv_heads = c->kv_heads,
                             .head_dim = c->head_dim,
                             .dtype = p->dtype};
-    kv.pages = sa2_arena_take(&p->device.arena, sa2_kv_page_bytes(s, &kv));
+    kv.pages = sa2_arena_take(&p->device.arena, sa2_kv_page_bytes(&kv));
     sa2_tensor positions = sa2_tensor_1d(
         sa2_arena_take(&p->device.arena, (size_t)rows * sizeof(int32_t)), SA2_I32, rows);
     for (int32_t i = 0; i < rows; i++)

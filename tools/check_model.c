@@ -62,7 +62,7 @@ sa2_status sa2_check_decoder_open(sa2_check_decoder *d, const sa2_check_run *run
         err);
     if (st != SA2_OK)
         return st;
-    size_t layer = (size_t)n_pages * sa2_kv_page_bytes(d->device.stream, &view);
+    size_t layer = (size_t)n_pages * sa2_kv_page_bytes(&view);
     size_t rows = (size_t)max_rows, vocab = (size_t)c->vocab, hidden = (size_t)c->hidden;
     size_t step = rows * (vocab + 3 * hidden + 8) * sizeof(float) + 16 * SA2_ARENA_ALIGN;
     st = sa2_check_device_reserve(&d->device,

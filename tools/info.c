@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "kernels/ops.h"
 #include "runtime/model_files.h"
 #include "runtime/pack_map.h"
 #include "runtime/token2wav/token2wav_check.h"
@@ -183,8 +184,9 @@ static void print_text(const folder *f)
     printf("vocabulary   %d rows, %d ids\n", d->vocab,
            sa2_tokenizer_n_ids(f->files.vocabulary.tokenizer));
     int rows = 2 * d->layers * d->kv_heads; /* of a position, keys and values */
-    printf("cache        %d bytes a position in bf16, %d in int8\n", rows * 2 * d->head_dim,
-           rows * (d->head_dim + (int)sizeof(float)));
+    printf("cache        %zu bytes a position in bf16, %zu in int8\n",
+           (size_t)rows * sa2_kv_row_bytes(SA2_BF16, d->head_dim),
+           (size_t)rows * sa2_kv_row_bytes(SA2_I8, d->head_dim));
     int64_t tensors = 0, parameters = 0, bytes = 0;
     for (int p = 0; p < PARTS; p++) {
         printf("%-12s %4" PRId64 " tensors, %13" PRId64 " parameters, %8.3f GB\n", f->parts[p].name,

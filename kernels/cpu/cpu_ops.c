@@ -15,7 +15,6 @@ const sa2_ops sa2_cpu_ops = {
     .layer_norm = sa2_cpu_layer_norm,
     .rope = sa2_cpu_rope,
     .attention = sa2_cpu_attention,
-    .kv_page_bytes = sa2_cpu_kv_page_bytes,
     .kv_store = sa2_cpu_kv_store,
     .attention_paged = sa2_cpu_attention_paged,
     .embedding = sa2_cpu_embedding,

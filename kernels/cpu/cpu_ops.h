@@ -15,7 +15,6 @@ sa2_status sa2_cpu_layer_norm(sa2_stream *s, const sa2_layer_norm_args *a, sa2_e
 sa2_status sa2_cpu_rope(sa2_stream *s, sa2_tensor x, sa2_tensor positions, float theta,
                         sa2_error *err);
 sa2_status sa2_cpu_attention(sa2_stream *s, const sa2_attention_args *a, sa2_error *err);
-size_t sa2_cpu_kv_page_bytes(const sa2_kv_cache_view *cache);
 sa2_status sa2_cpu_kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
                             sa2_tensor v, const sa2_paged_rows *where, sa2_error *err);
 sa2_status sa2_cpu_attention_paged(sa2_stream *s, sa2_tensor y, sa2_tensor q,

@@ -6,8 +6,9 @@
 sa2_status sa2_cpu_kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache,
                            const sa2_page_copy *copies, int n, sa2_error *err)
 {
+    (void)s;
     (void)err;
-    size_t bytes = sa2_kv_page_bytes(s, cache);
+    size_t bytes = sa2_kv_page_bytes(cache);
     unsigned char *pages = cache->pages;
     for (int i = 0; i < n; i++) {
         if (copies[i].from != copies[i].to)

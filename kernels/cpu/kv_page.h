@@ -32,8 +32,7 @@ static inline size_t sa2_kv_half_bytes(const sa2_kv_cache_view *cache)
 
 static inline size_t sa2_kv_head_bytes(const sa2_kv_cache_view *cache)
 {
-    size_t steps = cache->dtype == SA2_I8 ? (size_t)cache->page_size * sizeof(float) : 0;
-    return 2 * (sa2_kv_half_bytes(cache) + steps);
+    return sa2_kv_page_bytes(cache) / (size_t)cache->kv_heads;
 }
 
 static inline sa2_kv_head sa2_kv_head_of(const sa2_kv_cache_view *cache, int32_t page, int head)

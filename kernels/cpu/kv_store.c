@@ -1,15 +1,10 @@
-/* kv_store.c - contracts: sa2_kv_page_bytes() and sa2_kv_store() in kernels/ops.h. */
+/* kv_store.c - contract: sa2_kv_store() in kernels/ops.h. */
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/floats.h"
 #include "kernels/cpu/kv_page.h"
 #include "kernels/cpu/row_loop.h"
 
 #include <math.h>
-
-size_t sa2_cpu_kv_page_bytes(const sa2_kv_cache_view *cache)
-{
-    return (size_t)cache->kv_heads * sa2_kv_head_bytes(cache);
-}
 
 typedef struct store {
     const sa2_kv_cache_view *cache;

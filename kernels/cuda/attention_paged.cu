@@ -1,6 +1,5 @@
-/* attention_paged.cu - contracts: sa2_kv_page_bytes(), sa2_kv_store(), sa2_kv_copy() and sa2_attention_paged() in
- * kernels/ops.h; the kernels of attention are in attention_mma.cu and
- * attention_core.cu.
+/* attention_paged.cu - contracts: sa2_kv_store(), sa2_kv_copy() and sa2_attention_paged() in kernels/ops.h; the
+ * kernels of attention are in attention_mma.cu and attention_core.cu.
  *
  * A page is [kv_heads, 2, page_size, head_dim]: of each head first the keys, then the values, a row a position, as
  * wide copies and matrix loads want them. Storing and copying move their bytes once.
@@ -12,12 +11,6 @@
 namespace sa2_cuda
 {
 static constexpr int THREADS = 256;
-
-size_t kv_page_bytes(const sa2_kv_cache_view *cache)
-{
-    return 2 * (size_t)cache->kv_heads * (size_t)cache->page_size * (size_t)cache->head_dim *
-           sa2_dtype_bytes(cache->dtype);
-}
 
 /* Block tables and first positions on the device; false, with the reason in err, when there is no room. */
 struct paged_lists {
@@ -100,7 +93,7 @@ sa2_status kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k,
 sa2_status kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page_copy *copies,
                    int n, sa2_error *err)
 {
-    size_t bytes = kv_page_bytes(cache);
+    size_t bytes = sa2_kv_page_bytes(cache);
     char *pages = (char *)cache->pages;
     sa2_status st = let_go(s, err);
     if (st != SA2_OK)

@@ -20,7 +20,6 @@ const sa2_ops ops = {
     .layer_norm = layer_norm,
     .rope = rope,
     .attention = attention,
-    .kv_page_bytes = kv_page_bytes,
     .kv_store = kv_store,
     .kv_copy = kv_copy,
     .attention_paged = attention_paged,

@@ -29,7 +29,6 @@ sa2_status depthwise_memory(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_tenso
                             sa2_rows sequences, int pad_left, sa2_error *err);
 
 sa2_status attention(sa2_stream *s, const sa2_attention_args *a, sa2_error *err);
-size_t kv_page_bytes(const sa2_kv_cache_view *cache);
 sa2_status kv_store(sa2_stream *s, const sa2_kv_cache_view *cache, sa2_tensor k, sa2_tensor v,
                     const sa2_paged_rows *where, sa2_error *err);
 sa2_status kv_copy(sa2_stream *s, const sa2_kv_cache_view *cache, const sa2_page_copy *copies,

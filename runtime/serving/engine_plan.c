@@ -147,10 +147,10 @@ static size_t larger(size_t a, size_t b)
 }
 
 static sa2_status plan_pages(sa2_engine_plan *p, const sa2_engine_options *o,
-                             const sa2_model *model, const sa2_stream *s, sa2_error *err)
+                             const sa2_model *model, sa2_error *err)
 {
     sa2_step_options step = sa2_engine_plan_step(p, o, model);
-    size_t page = sa2_step_kv_page_bytes(&step, s);
+    size_t page = sa2_step_kv_page_bytes(&step);
     int64_t positions = (int64_t)p->max_num_seqs * DEFAULT_POSITIONS;
     positions = positions > p->max_model_len ? positions : p->max_model_len;
     int64_t n = (positions + p->page_size - 1) / p->page_size;
@@ -245,7 +245,7 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
     if (st == SA2_OK)
         st = sa2_stream_create(&s, backend, 0, err);
     if (st == SA2_OK)
-        st = plan_pages(p, o, model, s, err);
+        st = plan_pages(p, o, model, err);
     if (st == SA2_OK) {
         plan_step(p, o, model);
         if (model->shard.rank == 0)

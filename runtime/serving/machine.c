@@ -76,7 +76,7 @@ sa2_status sa2_machine_create(sa2_machine *m, const sa2_engine_plan *plan,
     sa2_step_options step = sa2_engine_plan_step(plan, options, model);
     sa2_status st = take_memory(m, plan, err);
     if (st == SA2_OK)
-        st = sa2_step_create(&m->step, &step, m->stream, &m->pages, &m->device, &m->host, err);
+        st = sa2_step_create(&m->step, &step, &m->pages, &m->device, &m->host, err);
     if (st == SA2_OK)
         st = sa2_comm_use_device(options->comm, model->backend, m->stream, err);
     m->comm = options->comm;

@@ -97,10 +97,10 @@ static sa2_kv_cache_view view_of(const sa2_step_options *o)
                                .dtype = o->kv_dtype};
 }
 
-size_t sa2_step_kv_page_bytes(const sa2_step_options *o, const sa2_stream *s)
+size_t sa2_step_kv_page_bytes(const sa2_step_options *o)
 {
     sa2_kv_cache_view view = view_of(o);
-    return (size_t)o->model->config.decoder.layers * sa2_kv_page_bytes(s, &view);
+    return (size_t)o->model->config.decoder.layers * sa2_kv_page_bytes(&view);
 }
 
 size_t sa2_step_device_bytes(const sa2_step_options *o)
@@ -153,8 +153,8 @@ static sa2_status find_widths(sa2_step *step, sa2_error *err)
     return SA2_OK;
 }
 
-sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *o, const sa2_stream *s,
-                           sa2_arena *pages, sa2_arena *device, sa2_arena *host, sa2_error *err)
+sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *o, sa2_arena *pages,
+                           sa2_arena *device, sa2_arena *host, sa2_error *err)
 {
     taker from_host = {.arena = host}, from_device = {.arena = device},
           from_pages = {.arena = pages};
@@ -167,7 +167,7 @@ sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *o, const sa2
     sa2_kv_cache_view view = view_of(o);
     for (int i = 0; i < o->model->config.decoder.layers && !from_host.full; i++) {
         made->kv[i] = view;
-        made->kv[i].pages = take(&from_pages, (size_t)o->n_pages, sa2_kv_page_bytes(s, &view));
+        made->kv[i].pages = take(&from_pages, (size_t)o->n_pages, sa2_kv_page_bytes(&view));
     }
     if (from_host.full || from_device.full || from_pages.full)
         return sa2_fail(err, SA2_ERR_NOMEM, "step: %zu bytes of host, %zu of the device needed",

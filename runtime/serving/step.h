@@ -19,9 +19,8 @@ typedef struct sa2_step_options {
     sa2_comm *comm; /* NULL: one rank */
 } sa2_step_options;
 
-size_t sa2_step_kv_page_bytes(const sa2_step_options *options,
-                              const sa2_stream *s);            /* all layers */
-size_t sa2_step_device_bytes(const sa2_step_options *options); /* without the pages */
+size_t sa2_step_kv_page_bytes(const sa2_step_options *options); /* all layers */
+size_t sa2_step_device_bytes(const sa2_step_options *options);  /* without the pages */
 size_t sa2_step_host_bytes(const sa2_step_options *options);
 size_t sa2_step_work_bytes(const sa2_step_options *options);
 size_t sa2_step_scratch_bytes(const sa2_step_options *options);
@@ -30,8 +29,8 @@ size_t sa2_step_scratch_bytes(const sa2_step_options *options);
 void sa2_step_comm_elements(const sa2_step_options *options, int64_t *summed, int64_t *joined);
 
 /* `pages` holds the keys and values, n_pages * sa2_step_kv_page_bytes(). Errors: SA2_ERR_NOMEM. */
-sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, const sa2_stream *s,
-                           sa2_arena *pages, sa2_arena *device, sa2_arena *host, sa2_error *err);
+sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, sa2_arena *pages,
+                           sa2_arena *device, sa2_arena *host, sa2_error *err);
 void sa2_step_destroy(sa2_step *step); /* NULL is fine; before the arenas */
 
 /* What is done with the logits [n, vocab] on the device, behind the ops of the step. Of one rank. */
