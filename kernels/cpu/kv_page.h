@@ -4,7 +4,8 @@
  * Keys are [page_size, d]. Values in f32 are [page_size, d] too; in bf16 and in 8 bits they lie transposed
  * in units of 32 positions (16 when page_size is no multiple of 32), [page_size / unit, d, unit]: the
  * sums over positions then read pairs of neighbours, as products in bf16 want them. In 8 bits the steps
- * follow, those of the keys [page_size] and those of the values [page_size], f32.
+ * follow, those of the keys [page_size] and those of the values [page_size], f32. CUDA's pages differ in that values are
+ * always in rows.
  */
 #ifndef SA2_KERNELS_CPU_KV_PAGE_H
 #define SA2_KERNELS_CPU_KV_PAGE_H

@@ -5,7 +5,8 @@
  * it, row by row. Keys are taken in steps and ranges of fixed length from key 0 on, each range with a maximum and a
  * sum of its own, and ranges are joined in order: what a row gets depends on its keys alone, however rows are cut into
  * tiles and whether ranges are blocks of their own. There are two sets of kernels: attention_mma.cu for bf16 and heads
- * of 64 or 128, attention_core.cu for the rest; which one is used depends on nothing else.
+ * of 64 or 128, attention_core.cu for the rest; which one is used depends on nothing else. Keys and values in 8 bits are
+ * read by both.
  */
 #ifndef SA2_KERNELS_CUDA_ATTENTION_CUH
 #define SA2_KERNELS_CUDA_ATTENTION_CUH
@@ -54,9 +55,11 @@ struct attention_call {
     int n_tiles, n_ranges; /* n_ranges: 1 when a block does them all */
     float *partial;        /* [n_tiles, kv_heads, n_ranges, queries, d + 2]: maximum, sum, values */
 
-    /* Keys: segments, or pages [kv_heads, 2, page_size, d] by a table [sequences, max_pages]. */
+    /* Keys: segments, or pages [kv_heads, head_size] by a table [sequences, max_pages]: attention_paged.cu. */
     const attention_segment *segments;
     const void *pages;
+    bool in_8_bits; /* pages */
+    long long head_size;
     const int32_t *table;
     int page_size, max_pages;
     bool is_aligned; /* every head of a key or value begins at a multiple of 16 bytes */
@@ -123,13 +126,27 @@ struct key_place {
     long long k_at, v_at;
 };
 
+/* Where the head that has key j begins among the pages. */
+static __device__ __forceinline__ long long head_in_page(const attention_call &a, const work &w,
+                                                         int j)
+{
+    long long page = a.table[(long long)w.index * a.max_pages + j / a.page_size];
+    return (page * a.kv_heads + w.head) * a.head_size;
+}
+
 static __device__ __forceinline__ key_place place_in_page(const attention_call &a, const work &w,
                                                           int j)
 {
-    long long page = a.table[(long long)w.index * a.max_pages + j / a.page_size];
-    long long half = (long long)a.page_size * a.d;
-    long long at = (page * a.kv_heads + w.head) * 2 * half + (long long)(j % a.page_size) * a.d;
-    return {a.pages, a.pages, at, at + half};
+    long long at = head_in_page(a, w, j) + (long long)(j % a.page_size) * a.d;
+    return {a.pages, a.pages, at, at + (long long)a.page_size * a.d};
+}
+
+/* In 8 bits: the step of key j; page_size later comes that of its values. */
+static __device__ __forceinline__ const float *step_in_page(const attention_call &a, const work &w,
+                                                            int j)
+{
+    long long steps = head_in_page(a, w, j) + 2LL * a.page_size * a.d;
+    return (const float *)((const char *)a.pages + steps) + j % a.page_size;
 }
 
 /* The segment that holds key j. */

@@ -54,6 +54,11 @@ static __device__ __forceinline__ float value_at(const __nv_bfloat16 *data, long
     return __bfloat162float(data[at]);
 }
 
+static __device__ __forceinline__ float value_at(const int8_t *data, long long at)
+{
+    return (float)data[at];
+}
+
 /* Dimensions [from, from + DIMS) of keys [key, key + STEP), or of their values; zeros beyond either end. */
 template <typename T, int ROWS>
 static __device__ __forceinline__ void bring(const room<ROWS> &m, const attention_call &a,
@@ -65,19 +70,24 @@ static __device__ __forceinline__ void bring(const room<ROWS> &m, const attentio
         key_place place = there ? place_of(a, w, key + j) : key_place{};
         const void *data = values ? place.v : place.k;
         long long at = (values ? place.v_at : place.k_at) + from;
+        float step = 1.0f;
+        if constexpr (sizeof(T) == 1)
+            if (there)
+                step = step_in_page(a, w, key + j)[values ? a.page_size : 0];
 #pragma unroll
         for (int e = lane; e < DIMS; e += WARP)
-            m.piece[j][e] = there && from + e < a.d ? value_at((const T *)data, at + e) : 0.0f;
+            m.piece[j][e] =
+                there && from + e < a.d ? value_at((const T *)data, at + e) * step : 0.0f;
     }
 }
 
-template <typename T, int ROWS>
+template <int ROWS>
 static __device__ __forceinline__ void load_queries(const room<ROWS> &m, const attention_call &a,
                                                     const work &w)
 {
     for (int i = (int)threadIdx.x; i < ROWS * a.d; i += THREADS) {
         int row = i / a.d, e = i % a.d;
-        float q = row < w.rows ? value_at((const T *)a.q, q_at(a, w, row, a.q_stride) + e) : 0.0f;
+        float q = row < w.rows ? load_value(a.q, a.is_bf16, q_at(a, w, row, a.q_stride) + e) : 0.0f;
         bool relative = a.u != nullptr;
         m.q[i] = relative ? q + a.u[w.head * a.d + e] : q;
         m.with_w[i] = relative ? q + a.w[w.head * a.d + e] : 0.0f;
@@ -224,7 +234,7 @@ static __global__ void __launch_bounds__(THREADS, 4) attention_kernel(attention_
     room<ROWS> m = room_of<ROWS>(a.d);
     work w = work_of(a, ROWS);
     int end = limit_of_row(a, w, w.rows - 1);
-    load_queries<T>(m, a, w);
+    load_queries(m, a, w);
     if (a.n_ranges > 1) {
         int first = (int)blockIdx.z * RANGE;
         run_range<T>(m, a, w, first, min(first + RANGE, end));
@@ -287,6 +297,8 @@ sa2_status run_attention(sa2_stream *s, const char *op, attention_call *a,
     bool pairs = (uintptr_t)a->q % 4 == 0 && a->q_stride % 2 == 0;
     if (a->is_bf16 && (a->d == 64 || a->d == 128) && a->u == nullptr && a->is_aligned && pairs)
         return run_attention_mma(s, op, a, sequences, n, longest, err);
+    if (a->in_8_bits)
+        return run_of<int8_t>(s, op, a, sequences, n, longest, err);
     return a->is_bf16 ? run_of<__nv_bfloat16>(s, op, a, sequences, n, longest, err)
                       : run_of<float>(s, op, a, sequences, n, longest, err);
 }

@@ -1,5 +1,5 @@
-/* attention_mma.cu - attention over bf16 with heads of 64 or 128 on tensor cores; contract: attention.cuh. After
- * FlashAttention-2 (Dao 2023) and, for decoding, flash-decoding: scores never leave the registers.
+/* attention_mma.cu - attention in bf16, over keys and values in bf16 or 8 bits, with heads of 64 or 128 on tensor cores; contract:
+ * attention.cuh. After FlashAttention-2 (Dao 2023) and, for decoding, flash-decoding: scores never leave the registers.
  *
  * A warp has 16 queries: of one row all heads that share the keys, of a prompt as many rows as fit. Keys and values pass
  * through a ring of steps of 32 keys in shared memory (cp.async), which the warps of a block share: one warp for the few
@@ -9,7 +9,7 @@
  *
  * The floor is the bytes of keys and values for decoding, 4 rows keys d operations a head for a prompt.
  */
-#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_mma.cuh"
 
 namespace sa2_cuda
 {
@@ -17,63 +17,13 @@ static constexpr int ROWS = 16, RANGE = 128; /* queries of a warp; keys */
 static constexpr int PROMPT_WARPS = 4;
 static constexpr int64_t FEW_QUERIES = 32; /* of a sequence: up to this many, a warp is a block */
 
-template <int D> struct step_of_keys {
-    uint4 k[STEP * D / PACK], v[STEP * D / PACK];
-};
-
 /* A range of decoding is on its way as a whole. */
-template <int D, int WARPS> struct ring_of {
-    static constexpr int STAGES = WARPS == 1 ? RANGE / STEP : D == 64 ? 3 : 2;
+template <int D, int WARPS, bool IN_8_BITS> struct ring_of {
+    static constexpr int STAGES = WARPS == 1 ? RANGE / STEP : D == 64 || IN_8_BITS ? 3 : 2;
 };
-
-/* What a lane (g, t) has of rows g and g + 8 of the warp's queries. */
-template <int D> struct lane_rows {
-    uint32_t q[D / 16][4];
-    float part[D / 8][4]; /* of this range */
-    float most[2], sum[2];
-    float total_most[2], total_sum[2];
-    int limit[2]; /* keys that are seen */
-};
-
-/* Piece `piece` of eight elements of key `j`: no two of eight keys that are read together share a bank. */
-template <int D> static __device__ __forceinline__ int placed(int j, int piece)
-{
-    return j * (D / PACK) + (piece ^ (j & 7));
-}
-
-/* Keys [key, key + STEP) and their values; zeros from `end` on. A page holds 16 keys from such a border on; `segment` is
- * the one of the last key that this thread brought. */
-template <int D, int WARPS, bool PAGED>
-static __device__ __forceinline__ void bring(step_of_keys<D> *to, const attention_call &a,
-                                             const work &w, attention_segment &segment, int key,
-                                             int end)
-{
-    constexpr int PIECES = D / PACK, AT_ONCE = WARPS * WARP / PIECES;
-    int piece = (int)threadIdx.x % PIECES, mine = (int)threadIdx.x / PIECES;
-#pragma unroll 1
-    for (int half = 0; half < STEP; half += 16) {
-        int first = key + half;
-        key_place page = {};
-        if (PAGED)
-            page = place_in_page(a, w, min(first, end - 1) / 16 * 16);
-#pragma unroll
-        for (int j = mine; j < 16; j += AT_ONCE) {
-            bool there = first + j < end;
-            if (!PAGED && there && first + j - segment.first >= segment.count)
-                segment = segment_of(a, w, first + j);
-            key_place p =
-                PAGED ? page : place_in_segment(segment, a, w, there ? first + j : segment.first);
-            const __nv_bfloat16 *k = (const __nv_bfloat16 *)p.k + p.k_at + piece * PACK;
-            const __nv_bfloat16 *v = (const __nv_bfloat16 *)p.v + p.v_at + piece * PACK;
-            int place = placed<D>(half + j, piece), at = PAGED && there ? j * D : 0;
-            copy_async_16(&to->k[place], k + at, there);
-            copy_async_16(&to->v[place], v + at, there);
-        }
-    }
-}
 
 /* Row g, and g + 8, of the warp whose queries begin at row `first` of the tile. */
-template <int D>
+template <bool IN_8_BITS, int D>
 static __device__ __forceinline__ void load_queries(lane_rows<D> &l, const attention_call &a,
                                                     const work &w, int first)
 {
@@ -88,10 +38,7 @@ static __device__ __forceinline__ void load_queries(lane_rows<D> &l, const atten
         const uint16_t *q = (const uint16_t *)a.q + (there ? q_at(a, w, row, a.q_stride) : 0);
 #pragma unroll
         for (int k = 0; k < D / 16; k++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                l.q[k][2 * half + r] =
-                    there ? *(const uint32_t *)(q + 16 * k + 8 * half + 2 * t) : 0;
+            load_query<IN_8_BITS>(l.q[k][r], l.q[k][2 + r], q, there, k, t);
     }
 }
 
@@ -109,28 +56,9 @@ template <int D> static __device__ __forceinline__ void begin_range(lane_rows<D>
     }
 }
 
-typedef float step_scores[STEP / 8][4];
-
-template <int D>
-static __device__ __forceinline__ void score(step_scores &scores, const lane_rows<D> &l,
-                                             const step_of_keys<D> *from)
-{
-    int lane = (int)threadIdx.x % WARP;
-#pragma unroll
-    for (int k = 0; k < D / 16; k++)
-#pragma unroll
-        for (int n = 0; n < STEP / 16; n++) {
-            uint32_t b[4];
-            int j = 16 * n + (lane & 7) + 8 * (lane >> 4);
-            load_matrix_x4(b, &from->k[placed<D>(j, 2 * k + (lane >> 3 & 1))]);
-            mma_bf16(scores[2 * n], l.q[k], {b[0], b[1]});
-            mma_bf16(scores[2 * n + 1], l.q[k], {b[2], b[3]});
-        }
-}
-
 /* Scores become weights about the new maximum, as the left side of the product with the values. */
 template <int D>
-static __device__ __forceinline__ void weigh(uint32_t (&weights)[STEP / 16][4], lane_rows<D> &l,
+static __device__ __forceinline__ void weigh(step_weights &weights, lane_rows<D> &l,
                                              step_scores &scores, int key, float scale)
 {
     int t = (int)threadIdx.x % 4;
@@ -177,25 +105,15 @@ static __device__ __forceinline__ void weigh(uint32_t (&weights)[STEP / 16][4], 
         }
 }
 
-template <int D>
-static __device__ __forceinline__ void attend(lane_rows<D> &l, const step_of_keys<D> *from, int key,
-                                              float scale)
+template <int D, bool IN_8_BITS>
+static __device__ __forceinline__ void
+attend(lane_rows<D> &l, const step_of_keys<D, IN_8_BITS> *from, int key, float scale)
 {
-    int lane = (int)threadIdx.x % WARP;
     step_scores scores = {};
-    uint32_t weights[STEP / 16][4];
+    step_weights weights;
     score(scores, l, from);
     weigh(weights, l, scores, key, scale);
-#pragma unroll
-    for (int k = 0; k < STEP / 16; k++)
-#pragma unroll
-        for (int n = 0; n < D / 16; n++) {
-            uint32_t b[4];
-            int j = 16 * k + (lane & 15);
-            load_matrix_x4_transposed(b, &from->v[placed<D>(j, 2 * n + (lane >> 4))]);
-            mma_bf16(l.part[2 * n], weights[k], {b[0], b[1]});
-            mma_bf16(l.part[2 * n + 1], weights[k], {b[2], b[3]});
-        }
+    add_values(l, weights, from);
 }
 
 /* The sums of weights of four lanes that share rows; all get the same bits. */
@@ -226,7 +144,7 @@ static __device__ __forceinline__ void join_part(float *total, lane_rows<D> &l, 
         }
 }
 
-template <int D>
+template <bool IN_8_BITS, int D>
 static __device__ __forceinline__ void store_rows(const float *total, const lane_rows<D> &l,
                                                   const attention_call &a, const work &w, int first)
 {
@@ -243,13 +161,13 @@ static __device__ __forceinline__ void store_rows(const float *total, const lane
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 float value = sum == 0.0f ? 0.0f : total[(n * 4 + 2 * r + i) * WARP + lane] / sum;
-                store_value(a.y, a.y_is_bf16, at + 8 * n + 2 * t + i, value);
+                store_value(a.y, a.y_is_bf16, at + dimension_of<IN_8_BITS>(n, i, t), value);
             }
     }
 }
 
 /* What a block of one range leaves for join_ranges(). */
-template <int D>
+template <bool IN_8_BITS, int D>
 static __device__ __forceinline__ void store_part(const lane_rows<D> &l, const attention_call &a,
                                                   const work &w, int first, int queries)
 {
@@ -265,20 +183,27 @@ static __device__ __forceinline__ void store_part(const lane_rows<D> &l, const a
             out[0] = l.most[r];
             out[1] = l.sum[r];
         }
+        out += 2 + dimension_of<IN_8_BITS>(0, 0, t);
 #pragma unroll
-        for (int n = 0; n < D / 8; n++)
-            *(float2 *)(out + 2 + 8 * n + 2 * t) =
-                make_float2(l.part[n][2 * r], l.part[n][2 * r + 1]);
+        for (int n = 0; n < D / 8; n += 2)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                if constexpr (IN_8_BITS) /* neighbours are in two tiles */
+                    *(float2 *)(out + 8 * n + 2 * i) =
+                        make_float2(l.part[n][2 * r + i], l.part[n + 1][2 * r + i]);
+                else
+                    *(float2 *)(out + 8 * (n + i)) =
+                        make_float2(l.part[n + i][2 * r], l.part[n + i][2 * r + 1]);
     }
 }
 
 /* grid: tiles; heads of keys; ranges, or 1 for all of them in turn. */
-template <int D, int WARPS, bool PAGED>
+template <int D, int WARPS, bool PAGED, bool IN_8_BITS>
 static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention_call a)
 {
     wait_for_earlier();
-    constexpr int STAGES = ring_of<D, WARPS>::STAGES;
-    step_of_keys<D> *ring = (step_of_keys<D> *)shared_bytes();
+    constexpr int STAGES = ring_of<D, WARPS, IN_8_BITS>::STAGES;
+    step_of_keys<D, IN_8_BITS> *ring = (step_of_keys<D, IN_8_BITS> *)shared_bytes();
     int warp = (int)threadIdx.x / WARP, first = warp * ROWS;
     float *total = (float *)(ring + STAGES) + warp * ROWS * D;
     work w = work_of(a, WARPS * ROWS);
@@ -286,7 +211,7 @@ static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention
     int key = a.n_ranges > 1 ? (int)blockIdx.z * RANGE : 0;
     end = a.n_ranges > 1 ? min(end, key + RANGE) : end;
     lane_rows<D> l;
-    load_queries(l, a, w, first);
+    load_queries<IN_8_BITS>(l, a, w, first);
     begin_range(l);
     attention_segment segment = {};
     if (!PAGED && key < end)
@@ -295,7 +220,7 @@ static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention
 #pragma unroll 1
     for (int i = 0; i < STAGES - 1; i++) {
         if (key + i * STEP < end)
-            bring<D, WARPS, PAGED>(&ring[i], a, w, segment, key + i * STEP, end);
+            bring<WARPS, PAGED>(&ring[i], a, w, segment, key + i * STEP, end);
         copy_async_commit();
     }
     bool is_first = true;
@@ -304,7 +229,7 @@ static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention
         __syncthreads(); /* this step is there for all, and all have left the one before it */
         int next = key + (STAGES - 1) * STEP;
         if (next < end)
-            bring<D, WARPS, PAGED>(&ring[(i + STAGES - 1) % STAGES], a, w, segment, next, end);
+            bring<WARPS, PAGED>(&ring[(i + STAGES - 1) % STAGES], a, w, segment, next, end);
         copy_async_commit();
         if (key < own)
             attend(l, &ring[i % STAGES], key, a.scale);
@@ -318,13 +243,18 @@ static __global__ void __launch_bounds__(WARPS *WARP) attention_kernel(attention
     copy_async_wait<0>(); /* no group is left, but an empty one */
     if (a.n_ranges > 1) {
         end_range(l);
-        store_part(l, a, w, first, WARPS * ROWS);
+        store_part<IN_8_BITS>(l, a, w, first, WARPS * ROWS);
     } else {
-        store_rows(total, l, a, w, first);
+        store_rows<IN_8_BITS>(total, l, a, w, first);
     }
 }
 
 /* ---- the host's side ---- */
+
+template <int D, int WARPS, bool IN_8_BITS> static constexpr size_t ring_bytes()
+{
+    return ring_of<D, WARPS, IN_8_BITS>::STAGES * sizeof(step_of_keys<D, IN_8_BITS>);
+}
 
 template <int D, int WARPS>
 static sa2_status run_tiles(sa2_stream *s, const char *op, attention_call *a,
@@ -336,10 +266,11 @@ static sa2_status run_tiles(sa2_stream *s, const char *op, attention_call *a,
         return st;
     choose_ranges(s, a, choice.queries, longest, RANGE);
     dim3 grid((unsigned)a->n_tiles, (unsigned)a->kv_heads, (unsigned)a->n_ranges);
-    size_t shared = ring_of<D, WARPS>::STAGES * sizeof(step_of_keys<D>) +
+    size_t shared = (a->in_8_bits ? ring_bytes<D, WARPS, true>() : ring_bytes<D, WARPS, false>()) +
                     (size_t)(WARPS * ROWS * D) * sizeof(float);
-    auto kernel =
-        a->pages != nullptr ? attention_kernel<D, WARPS, true> : attention_kernel<D, WARPS, false>;
+    auto kernel = a->in_8_bits          ? attention_kernel<D, WARPS, true, true>
+                  : a->pages != nullptr ? attention_kernel<D, WARPS, true, false>
+                                        : attention_kernel<D, WARPS, false, false>;
     st = launch(s, op, kernel, grid, WARPS * WARP, shared, err, *a);
     return st == SA2_OK ? join_ranges(s, op, a, choice.queries, err) : st;
 }

@@ -88,27 +88,6 @@ template <typename W> static __device__ __forceinline__ void move_on(bundle_plac
 
 /* ---- to registers ---- */
 
-static __device__ __forceinline__ __nv_bfloat162 as_pair(uint32_t bits)
-{
-    return *(__nv_bfloat162 *)&bits;
-}
-
-static __device__ __forceinline__ uint32_t as_bits(__nv_bfloat162 pair)
-{
-    return *(uint32_t *)&pair;
-}
-
-static constexpr uint32_t PAIR_OF_128 = 0x43004300; /* in bf16, whose next numbers are 1 apart */
-
-/* Columns 0 and 1 (half 0), or 2 and 3, of a word of four: the low seven bits above 128, less 128, or less 256 where the
- * sign is set. */
-static __device__ __forceinline__ uint32_t pair_of_bytes(uint32_t word, int half)
-{
-    word >>= 8 * half;
-    return as_bits(__hsub2(as_pair((word & 0x007f007f) | PAIR_OF_128),
-                           as_pair((word & 0x00800080) | PAIR_OF_128)));
-}
-
 /* A factor m and -136 m, for (128 + q) m - 136 m = (q - 8) m. */
 struct factor {
     __nv_bfloat162 m, offset;

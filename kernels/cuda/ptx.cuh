@@ -51,12 +51,17 @@ static __device__ __forceinline__ uint4 load_once(const uint4 *p)
     return v;
 }
 
-/* 16 bytes from global to shared memory, past the first-level cache; zeros when they are not there. */
-static __device__ __forceinline__ void copy_async_16(void *to, const void *from, bool is_there)
+/* 16 bytes from global to shared memory, past the first-level cache; of `from` the first `bytes`, zeros behind. */
+static __device__ __forceinline__ void copy_async_part(void *to, const void *from, int bytes)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-                 "l"(from), "r"(is_there ? 16 : 0)
+                 "l"(from), "r"(bytes)
                  : "memory");
+}
+
+static __device__ __forceinline__ void copy_async_16(void *to, const void *from, bool is_there)
+{
+    copy_async_part(to, from, is_there ? 16 : 0);
 }
 
 static __device__ __forceinline__ void copy_async_commit()

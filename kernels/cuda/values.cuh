@@ -78,6 +78,27 @@ static __device__ __forceinline__ uint32_t bf16_pair(float low, float high)
     return *(uint32_t *)&pair;
 }
 
+static __device__ __forceinline__ __nv_bfloat162 as_pair(uint32_t bits)
+{
+    return *(__nv_bfloat162 *)&bits;
+}
+
+static __device__ __forceinline__ uint32_t as_bits(__nv_bfloat162 pair)
+{
+    return *(uint32_t *)&pair;
+}
+
+static constexpr uint32_t PAIR_OF_128 = 0x43004300; /* in bf16, whose next numbers are 1 apart */
+
+/* Bytes 0 and 2 (half 0), or 1 and 3, of a word as bf16, exactly: the low seven bits above 128, less 128, or less 256 where
+ * the sign is set. */
+static __device__ __forceinline__ uint32_t pair_of_bytes(uint32_t word, int half)
+{
+    word >>= 8 * half;
+    return as_bits(__hsub2(as_pair((word & 0x007f007f) | PAIR_OF_128),
+                           as_pair((word & 0x00800080) | PAIR_OF_128)));
+}
+
 /* Elements [first, first + 8) of the vector that begins at `start`; 0 beyond its end. ALIGNED: a kernel's promise that all its
  * vectors are, which keeps what is never run out of its code. */
 template <bool ALIGNED = false>

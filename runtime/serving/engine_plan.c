@@ -1,7 +1,6 @@
 #include "runtime/serving/engine_plan.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "kernels/base/limits.h"
 
@@ -235,10 +234,6 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
 {
     *p = (sa2_engine_plan){.weights = model->weight_bytes};
     sa2_status st = resolve(p, o, model, err);
-    if (st == SA2_OK && o->kv_int8 && strcmp(sa2_backend_device(backend), "cpu") != 0)
-        st = sa2_fail(err, SA2_ERR_UNSUPPORTED,
-                      "a cache of keys and values in int8 is the processor's alone, not that of %s",
-                      sa2_backend_device(backend));
     if (st == SA2_OK && o->sampling == SA2_SAMPLING_ON_DEVICE)
         st = check_sampling(o, backend, err);
     sa2_stream *s = NULL;

@@ -39,6 +39,11 @@ void atomic(const void *p, size_t bytes, const void *pc)
 
 using namespace cudasim;
 
+void sa2_cuda::copy_async_part(void *to, const void *from, int bytes)
+{
+    copy_async(to, from, bytes, __builtin_return_address(0));
+}
+
 void sa2_cuda::copy_async_16(void *to, const void *from, bool is_there)
 {
     copy_async(to, from, is_there ? COPY_BYTES : 0, __builtin_return_address(0));

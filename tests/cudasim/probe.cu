@@ -60,14 +60,20 @@ static __global__ void product_kernel(board *m)
         m->y[(g + 8 * (i >> 1)) * 8 + 2 * t + (i & 1)] = d[i];
 }
 
-/* Two groups of copies; the first is read after waiting for all but the newest. Every third is not there. */
+static __host__ __device__ __forceinline__ int part_of(int lane)
+{
+    return lane % 3 == 0 ? 0 : lane % 3 == 1 ? 16 : lane % 4 * 4;
+}
+
+/* Two groups of copies; the first is read after waiting for all but the newest. Every third is not there, and of every
+ * third only a part. */
 static __global__ void copies_kernel(board *b)
 {
     uint4 *room = (uint4 *)shared_bytes();
     int lane = (int)threadIdx.x;
     for (int group = 0; group < 2; group++) {
-        copy_async_16(&room[group * LANES + lane], b->in + 4 * (group * LANES + lane),
-                      lane % 3 != 0);
+        copy_async_part(&room[group * LANES + lane], b->in + 4 * (group * LANES + lane),
+                        part_of(lane));
         copy_async_commit();
     }
     copy_async_wait<1>();
@@ -307,7 +313,7 @@ static const char *copies(board *b)
     if (!run(2 * LANES * sizeof(uint4), copies_kernel, b))
         return where;
     for (int i = 0; i < 8 * LANES; i++)
-        want[i] = i / 4 % LANES % 3 != 0 ? b->in[i] : 0;
+        want[i] = i % 4 * 4 < part_of(i / 4 % LANES) ? b->in[i] : 0;
     return compare(b->out, want, 8 * LANES);
 }
 

@@ -29,6 +29,7 @@ static inline uint4 load_once(const uint4 *p)
 }
 
 /* Out of line in the simulator: the checker is told, no instrumentation sees the bytes. */
+void copy_async_part(void *to, const void *from, int bytes);
 void copy_async_16(void *to, const void *from, bool is_there);
 void copy_async_commit();
 void copy_async_wait_all_but(int groups);
