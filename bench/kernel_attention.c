@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/kernel_bench.h"
 
@@ -211,8 +210,7 @@ void sa2_kernel_attention(sa2_kernel_bench *b)
     bench_paged(b, SA2_BF16, "attention_paged/decode_32x1024", 32, 1024, 1);
     bench_paged(b, SA2_BF16, "attention_paged/decode_128x1024", 128, 1024, 1);
     bench_paged(b, SA2_BF16, "attention_paged/prompt_353", 1, 353, 353);
-    if (strcmp(sa2_backend_device(b->bench.backend), "cpu") == 0)
-        bench_long_caches(b); /* 8 bits are the processor's alone */
+    bench_long_caches(b);
     bench_attention(b, SA2_BF16, "attention/encoder_25s", 1251, 20, 64);
     bench_attention(b, SA2_F32, "attention/encoder_25s_f32", 1251, 20, 64);
 }

@@ -57,7 +57,7 @@ esac
 
 # The bench of kernels: every case right at a 64th of its size, on the device's clock, in each format.
 "$sa2" bench kernel --small --device cuda-sim --seconds 0 --json >"$work/rows"
-for name in 'ceiling","case":"read"' 'linear/gate_up/512' 'linear/flow_down_f32/100' attention_paged/prompt_353 attention/encoder_25s rms_norm/2048; do
+for name in 'ceiling","case":"read"' 'linear/gate_up/512' 'linear/flow_down_f32/100' attention_paged/prompt_353 attention_paged/decode_8x16384_int8 attention/encoder_25s rms_norm/2048; do
     grep -q "\"$name" "$work/rows" || { echo "bench kernel: no row $name"; exit 1; }
 done
 ! grep -v '"device":"cuda-sim"' "$work/rows" || { echo "bench kernel: a row of another device"; exit 1; }

@@ -186,6 +186,7 @@ bench vocoder 40 parts --preset $preset --seconds "$bench_seconds" --threads "$(
 bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)"
 bench generate_graphs 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --cuda-graphs
 bench generate_sampling 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device
+bench generate_cache_int8 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --kv-cache-dtype int8
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
     [ "$device" != cuda ] || step $tool 60 bash -c "sanitizer $tool"
