@@ -16,7 +16,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
-enum { GUARD = 64, GUARD_BYTE = 0xa5, ALIGN = 64, SCRATCH = 16 << 20 };
+enum { GUARD = 64, GUARD_BYTE = 0xa5, ALIGN = 64, SCRATCH = 16 << 20, FIRST_RANDOM = 1 };
 
 /* Adds a stream of that device, where it is here. */
 static void add_stream(test_env *env, const sa2_backend_options *options)
@@ -35,7 +35,7 @@ static void add_stream(test_env *env, const sa2_backend_options *options)
 void test_env_open(test_env *env, int n_threads)
 {
     static const char *const names[] = {"c", "avx2", "avx512", "avx512bf16", "amx"};
-    *env = (test_env){.random = 1};
+    *env = (test_env){.random = FIRST_RANDOM};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         add_stream(
             env, &(sa2_backend_options){.device = "cpu", .n_threads = n_threads, .isa = names[i]});
@@ -126,6 +126,7 @@ void test_reset(test_env *env)
             sa2_backend_arena_destroy(env->shared, &(sa2_arena){.base = block});
     }
     env->n_blocks = 0;
+    env->random = FIRST_RANDOM;
 }
 
 /* ---- tensors ---- */

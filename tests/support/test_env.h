@@ -21,7 +21,8 @@ typedef struct test_env {
     void *blocks[TEST_MAX_BLOCKS];      /* of this case */
     size_t block_bytes[TEST_MAX_BLOCKS];
     int n_blocks;
-    uint64_t random;
+    uint64_t
+        random; /* begins anew with every case: it does not matter which instruction sets there are */
 } test_env;
 
 /* Streams with 16 MB of scratch each; n_threads as in sa2_backend_options. The first is for the processor alone. */
