@@ -14,6 +14,7 @@
 
 #include "kernels/cpu/linear_i8.h"
 #include "kernels/cpu/tiles_amx.h"
+#include "kernels/cpu/unpack_i4.h"
 
 enum {
     TILE_BYTES = SA2_BLOCK * SA2_I8_COLS,
@@ -146,34 +147,6 @@ static void sum_cached_of_two(const square *q)
 
 /* ---- 4 bits ---- */
 
-/* sa2_i4_unpack() in eight lines: two values of 8 bits times their factor are one product of 16, as q * m stays below 256. */
-static inline __attribute__((always_inline)) void unpack(const uint8_t *tile,
-                                                         const uint8_t *factors, int8_t *out)
-{
-    const __m512i low = _mm512_set1_epi8(15);
-    __m512i words = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)factors));
-    __m512i factor = _mm512_or_si512(words, _mm512_slli_epi32(words, 16));
-    __m512i shift = _mm512_slli_epi16(_mm512_or_si512(factor, _mm512_slli_epi16(factor, 8)), 3);
-#pragma GCC unroll 8
-    for (int line = 0; line < SA2_BLOCK / 2; line++) {
-        __m512i both = _mm512_loadu_si512(tile + line * SA2_I4_GROUP);
-        __m512i a = _mm512_and_si512(both, low);
-        __m512i b = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-        a = _mm512_sub_epi8(_mm512_mullo_epi16(a, factor), shift);
-        b = _mm512_sub_epi8(_mm512_mullo_epi16(b, factor), shift);
-        _mm512_store_si512(out + 2 * line * SA2_I4_GROUP, a);
-        _mm512_store_si512(out + (2 * line + 1) * SA2_I4_GROUP, b);
-    }
-}
-
-/* Steps [from, to) of a block to tiles [to - from]. */
-static void unpack_steps(const sa2_matrix *w, int64_t block, int64_t from, int64_t to, int8_t *out)
-{
-    const uint8_t *tiles = sa2_i4_tiles(w, block), *factors = sa2_i4_factors(w, block);
-    for (int64_t i = from; i < to; i++, out += TILE_BYTES)
-        unpack(tiles + i * SA2_I4_TILE_BYTES, factors + i * SA2_BLOCK, out);
-}
-
 /* A panel by a pair of blocks in 4 bits, all steps: a step is unpacked while the one before it is multiplied. */
 static inline __attribute__((always_inline)) void
 sum_packed(const square *q, const sa2_matrix *w, int64_t block, int8_t *space, const bool two)
@@ -183,17 +156,18 @@ sum_packed(const square *q, const sa2_matrix *w, int64_t block, int8_t *space, c
     const uint8_t *right_factors = sa2_i4_factors(w, block + 1);
     const int8_t *x = q->x;
     load_ints(q, two);
-    unpack(left, left_factors, space);
-    unpack(right, right_factors, space + TILE_BYTES);
+    unpack_i4_tile(left, left_factors, space);
+    unpack_i4_tile(right, right_factors, space + TILE_BYTES);
     for (int64_t i = 0; i < q->steps; i++, x += I8_STEP_BYTES) {
         const int8_t *tiles = space + i % 2 * 2 * TILE_BYTES;
         int8_t *next = space + (i + 1) % 2 * 2 * TILE_BYTES;
         fetch(q, 0, i, SA2_BLOCK / 2);
         fetch(q, 1, i, SA2_BLOCK / 2);
         if (i + 1 < q->steps) {
-            unpack(left + (i + 1) * SA2_I4_TILE_BYTES, left_factors + (i + 1) * SA2_BLOCK, next);
-            unpack(right + (i + 1) * SA2_I4_TILE_BYTES, right_factors + (i + 1) * SA2_BLOCK,
-                   next + TILE_BYTES);
+            unpack_i4_tile(left + (i + 1) * SA2_I4_TILE_BYTES, left_factors + (i + 1) * SA2_BLOCK,
+                           next);
+            unpack_i4_tile(right + (i + 1) * SA2_I4_TILE_BYTES, right_factors + (i + 1) * SA2_BLOCK,
+                           next + TILE_BYTES);
         }
         _tile_loadd(6, tiles, 64);
         _tile_loadd(4, x, 64);
@@ -328,7 +302,7 @@ static void run_few_packed_panels(group *g, int64_t j, int64_t all)
     for (int64_t from = 0; from < all; from += FEW_STEPS) {
         int64_t to = all - from < FEW_STEPS ? all : from + FEW_STEPS;
         for (int64_t b = 2 * j; b < 2 * j + 2; b++)
-            unpack_steps(g->p->w, g->block + b, from, to, unpacked(g, b));
+            unpack_i4_steps(g->p->w, g->block + b, from, to, unpacked(g, b));
         for (int64_t i = 0; i < g->n_panels; i++) {
             int n = rows_of(g, i);
             square q = square_of(g, i, j, from, to);
@@ -346,7 +320,7 @@ static void run_many_panels(group *g, int64_t all)
     for (int64_t k = 0; k < pieces; k++) {
         int64_t from = k * all / pieces, to = (k + 1) * all / pieces;
         for (int64_t b = 0; g->packed && b < g->n_blocks; b++)
-            unpack_steps(g->p->w, g->block + b, from, to, unpacked(g, b));
+            unpack_i4_steps(g->p->w, g->block + b, from, to, unpacked(g, b));
         for (int64_t i = 0; i < g->n_panels; i++)
             for (int64_t j = 0; j < g->n_blocks / 2; j++) {
                 int n = rows_of(g, i);
