@@ -39,6 +39,7 @@ hearing() { # lane 2
     step codes train_speech_tokenizer.py codes
     step text_tokenizer text_tokenizer.py
     step language_model train_language_model.py 2600 10700
+    step refined train_language_model.py refine 2600
 }
 
 echo 8 >/proc/self/autogroup 2>/dev/null || true

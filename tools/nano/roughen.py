@@ -1,4 +1,5 @@
-"""Makes a clean recording sound like one of a room: level, silence around, a filter, an echo, noise. Drawn from a generator."""
+"""Makes a clean recording sound like one of somebody else's, in a room: pitch and resonances, level, silence around, a filter, an echo, noise. Drawn from
+a generator."""
 import torch
 import torchaudio.functional as audio
 
@@ -19,8 +20,15 @@ def echo(x, rng):
     return audio.fftconvolve(x, tail)
 
 
+def another_voice(x, rng):
+    """Played up to a ninth faster or slower: pitch and resonances move with it."""
+    return audio.resample(x, 36, rng.choice((32, 33, 34, 35, 37, 38, 39, 40)))
+
+
 def roughen(x, rng):
     """16 kHz in and out."""
+    if rng.random() < 0.5:
+        x = another_voice(x, rng)
     x = torch.nn.functional.pad(x, (rng.randrange(400, 4000), rng.randrange(400, 3000)))
     if rng.random() < 0.25:
         x = echo(x, rng)

@@ -65,8 +65,8 @@ def outputs(repeats=700):
     log("synthesise", f"{len(items)} output utterances, {sum(len(i['wave']) for i in items) / 24000 / 60:.0f} minutes")
 
 
-def questions(train=9000, test=200):
-    """Jobs for question()."""
+def questions(train=9000, test=200, more=9000):
+    """Jobs for question(); the last are more to train on."""
     rng, jobs = random.Random(6), []
 
     def add(count, split, variants, wanted):
@@ -78,6 +78,7 @@ def questions(train=9000, test=200):
     add(train, "train", KNOWN, lambda text: not domain.held_out(text))
     for split, variants in (("test", KNOWN), ("test_voice", UNHEARD)):
         add(test, split, variants, lambda text: domain.held_out(text) or not text.startswith("repeat"))
+    add(more, "train", KNOWN, lambda text: not domain.held_out(text))
     return jobs
 
 

@@ -1,7 +1,7 @@
-"""Trains audio encoder, adaptor and decoder: python train_language_model.py STEPS JOINT_STEPS
+"""Trains audio encoder, adaptor and decoder: python train_language_model.py STEPS JOINT_STEPS, then ... refine STEPS
 
 First encoder and adaptor alone by CTC (phonemes at 25 Hz, words at 12.5 Hz), then everything together on the tasks of TASKS;
-the CTC heads, which are thrown away, stay on with a small weight.
+the CTC heads, which are thrown away, stay on with a small weight. To refine goes on from there in smaller steps, and averages.
 """
 import sys
 
@@ -137,6 +137,7 @@ class Trainer:
         torch.manual_seed(3)
         self.model, self.heads = LanguageModel(), Heads(len(self.phonemes), len(self.words))
         self.both = nn.ModuleDict(dict(model=self.model, heads=self.heads))
+        self.only_heads = False
 
     def ctc(self, sounds, encoded, n25, adapted, n12):
         keep = [k for k, (_, item) in enumerate(sounds) if item and item["phonemes"]]
@@ -161,7 +162,8 @@ class Trainer:
     def losses(self, groups, rng, joint):
         """groups: rows with sounds first; rows of about one length each, since they are padded to the longest"""
         sounds = [sound for row in groups[0] for sound in row[2]]
-        adapted, n12, encoded, n25 = self.model.hear([mask_some(mel, rng) for mel, _ in sounds])
+        with torch.set_grad_enabled(not self.only_heads):
+            adapted, n12, encoded, n25 = self.model.hear([mask_some(mel, rng) for mel, _ in sounds])
         ctc = self.ctc(sounds, encoded.float(), n25, adapted.float(), n12)
         if not joint:
             return ctc, torch.zeros(()), torch.zeros(())
@@ -172,8 +174,8 @@ class Trainer:
 
 
 def exported(trainer):
-    """The model's state as it is exported, for training.load("language_model.pt")."""
-    return trainer.used.export(training.part("language_model", "model."))
+    """The model's state as it is exported, from what was refined."""
+    return trainer.used.export(training.part("refined", "model."))
 
 
 def main(alone, together):
@@ -188,5 +190,21 @@ def main(alone, together):
         run.step(0.3 * ctc + text + 0.7 * codes if joint else ctc, ctc, text, codes)
 
 
+def refine(steps, heads_alone=150):
+    """Heads that are missing, because the model was restored from a release, learn alone first."""
+    trainer = Trainer()
+    trainer.model.load_state_dict(training.part("language_model", "model."))
+    heads = training.part("language_model", "heads.")
+    if heads:
+        trainer.heads.load_state_dict(heads)
+    run = training.Run("refined", trainer.both, steps, 6e-4, decay=0.02, average=0.998, seed=7)
+    for rng in run:
+        trainer.only_heads = not heads and run.at < heads_alone
+        groups = trainer.tasks.batch(rng, not trainer.only_heads)
+        with torch.autocast("cpu", torch.bfloat16):
+            ctc, text, codes = trainer.losses(groups, rng, not trainer.only_heads)
+        run.step(0.3 * ctc + text + 0.7 * codes, ctc, text, codes)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    refine(int(sys.argv[2])) if sys.argv[1] == "refine" else main(int(sys.argv[1]), int(sys.argv[2]))
