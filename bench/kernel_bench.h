@@ -7,6 +7,7 @@
 #define SA2_BENCH_KERNEL_BENCH_H
 
 #include "bench/measure.h"
+#include "bench/product_cublaslt.h"
 #include "kernels/base/arena.h"
 
 enum { SA2_KERNEL_MAX_ROWS = 16 };
@@ -19,7 +20,9 @@ typedef struct sa2_kernel_bench {
     size_t evicted_bytes;
     int rows[SA2_KERNEL_MAX_ROWS], n_rows; /* asked for; none: those of each case */
     int shrink;                            /* all sizes are divided by it: 1, or for a simulator */
-    sa2_status status;                     /* of the first failure */
+    const char *const *cublaslt_names;     /* beside our products in bf16, or NULL: nothing */
+    sa2_cublaslt *cublaslt; /* opened with the first of them; sa2_kernel_products() closes it */
+    sa2_status status;      /* of the first failure */
     sa2_error err;
 } sa2_kernel_bench;
 

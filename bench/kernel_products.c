@@ -19,7 +19,8 @@ typedef struct product_run {
     sa2_kernel_bench *bench;
     sa2_matrix w[MAX_COPIES];
     int n_copies;
-    sa2_tensor src; /* of the host */
+    sa2_tensor src;   /* of the host */
+    sa2_tensor plain; /* the same on the device, for cuBLASLt; only where that is open */
     sa2_kernel_pair x, y;
     bool swiglu;
 } product_run;
@@ -73,8 +74,11 @@ static void make_weights(product_run *p, const product_case *c, int64_t n, int64
     size_t copies = (size_t)COPIES_BYTES / (size_t)b->shrink / bytes + 1;
     p->n_copies = copies < MAX_COPIES ? (int)copies : MAX_COPIES;
     size_t mark = sa2_arena_mark(&b->device);
-    p->src = sa2_kernel_values(b, c->dtype, n, k).host;
-    sa2_arena_rewind(&b->device, mark); /* only the host's is needed */
+    sa2_kernel_pair src = sa2_kernel_values(b, c->dtype, n, k);
+    p->src = src.host;
+    p->plain = src.device;
+    if (b->cublaslt == NULL || c->dtype != SA2_BF16)
+        sa2_arena_rewind(&b->device, mark); /* only the host's is needed */
     for (int i = 0; i < p->n_copies && b->status == SA2_OK; i++) {
         p->w[i] = (sa2_matrix){sa2_arena_take(&b->device, bytes), c->dtype, n, k};
         if (p->w[i].data == NULL)
@@ -87,6 +91,91 @@ static void make_weights(product_run *p, const product_case *c, int64_t n, int64
             sa2_matrix_write(b->stream, &p->w[i], 0, p->src);
     }
 }
+
+/* ---- cuBLASLt beside ours ---- */
+
+/* The whole product: of gate and up it has both, where ours leaves silu(gate) * up. */
+typedef struct reference_run {
+    product_run *product;
+    char name[80];
+    sa2_kernel_pair y;
+    bool failed;
+} reference_run;
+
+/* Says why there is no row, and the bench goes on. */
+static void do_without(sa2_kernel_bench *b)
+{
+    fprintf(stderr, "sa2 bench kernel: cuBLASLt is not beside ours: %s\n", b->err.message);
+    b->err = (sa2_error){0};
+    b->status = SA2_OK;
+}
+
+static void open_reference(sa2_kernel_bench *b)
+{
+    if (b->cublaslt != NULL || b->cublaslt_names == NULL)
+        return;
+    b->status = sa2_cublaslt_open(&b->cublaslt, b->cublaslt_names, b->stream, &b->err);
+    b->cublaslt_names = NULL; /* one line is enough */
+    if (b->status != SA2_OK)
+        do_without(b);
+}
+
+static void run_reference(void *context, int turn)
+{
+    reference_run *r = context;
+    sa2_kernel_bench *b = r->product->bench;
+    (void)turn; /* its weights are read by nobody else, and caches are emptied before */
+    if (b->status != SA2_OK)
+        return;
+    b->status = sa2_cublaslt_product(b->cublaslt, r->y.device, r->product->x.device,
+                                     r->product->plain, &b->err);
+    r->failed = b->status != SA2_OK;
+    if (r->failed)
+        sa2_wrap(&b->err, b->status, "%s", r->name);
+}
+
+/* All of our results against the reference's. */
+static void compare(reference_run *r)
+{
+    product_run *p = r->product;
+    int64_t rows = p->y.host.shape[0], n = p->y.host.shape[1];
+    double rounding = 0x1p-8;                        /* of one result in bf16 */
+    double sums = 1e-5 * (double)p->x.host.shape[1]; /* in f32, of terms that are 1 at most */
+    if (p->bench->status != SA2_OK)
+        return;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double ours = sa2_kernel_element(&p->y.host, i, j);
+            double theirs = sa2_kernel_element(&r->y.host, i, j);
+            double allowed = 2.0 * rounding * fabs(ours) + sums;
+            if (p->swiglu) { /* |silu'| stays below 1.1 */
+                double gate = theirs, up = sa2_kernel_element(&r->y.host, i, n + j);
+                theirs = gate / (1.0 + exp(-gate)) * up;
+                allowed = 3.1 * rounding * fabs(gate * up) + 1.1 * sums * (fabs(gate) + fabs(up));
+            }
+            sa2_kernel_expect(p->bench, r->name, theirs, ours, allowed);
+        }
+    r->failed = p->bench->status != SA2_OK;
+}
+
+static void bench_reference(product_run *p, const char *ours)
+{
+    sa2_kernel_bench *b = p->bench;
+    int64_t rows = p->x.host.shape[0];
+    reference_run r = {.product = p, .y = sa2_kernel_result(b, SA2_BF16, rows, p->src.shape[0])};
+    snprintf(r.name, sizeof r.name, "%s/cublaslt", ours);
+    run_reference(&r, 0);
+    sa2_kernel_fetch(b, &r.y);
+    compare(&r);
+    double bytes = (double)sa2_tensor_bytes(&p->src) + (double)sa2_tensor_bytes(&p->x.host) +
+                   (double)sa2_tensor_bytes(&r.y.host);
+    double flops = 2.0 * (double)sa2_tensor_count(&p->src) * (double)rows;
+    sa2_kernel_report(b, r.name, run_reference, &r, bytes, flops, true);
+    if (r.failed)
+        do_without(b);
+}
+
+/* ---- cases ---- */
 
 static void bench_rows(product_run *p, const product_case *c, const char *name, int rows)
 {
@@ -103,6 +192,8 @@ static void bench_rows(product_run *p, const product_case *c, const char *name, 
                        (double)sa2_tensor_bytes(&p->x.host) + (double)sa2_tensor_bytes(&p->y.host);
         sa2_kernel_report(b, name, run_product, p, bytes, 2.0 * (double)n * (double)k * rows,
                           c->dtype == SA2_BF16);
+        if (b->cublaslt != NULL && c->dtype == SA2_BF16 && b->status == SA2_OK)
+            bench_reference(p, name);
     }
     sa2_arena_rewind(&b->device, device);
     sa2_arena_rewind(&b->host, host);
@@ -118,6 +209,8 @@ static void bench_product(sa2_kernel_bench *b, const product_case *c)
         snprintf(name, sizeof name, "linear/%s/%d", c->name, rows[i]);
         if (!sa2_bench_wants(&b->bench, name))
             continue;
+        if (c->dtype == SA2_BF16)
+            open_reference(b);
         if (p.n_copies == 0)
             make_weights(&p, c, sa2_kernel_size(b, c->n, 32), sa2_kernel_size(b, c->k, 32));
         bench_rows(&p, c, name, rows[i]);
@@ -145,4 +238,6 @@ void sa2_kernel_products(sa2_kernel_bench *b)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         bench_product(b, &cases[i]);
+    sa2_cublaslt_close(b->cublaslt);
+    b->cublaslt = NULL;
 }
