@@ -259,7 +259,7 @@ sa2_status sa2_cublaslt_product(sa2_cublaslt *lt, sa2_tensor y, sa2_tensor x, sa
                                 sa2_error *err)
 {
     const float one = 1.0f, zero = 0.0f;
-    plan *p;
+    plan *p = NULL;
     sa2_status st = find_plan(lt, y.shape[0], y.shape[1], x.shape[1], &p, err);
     if (st != SA2_OK)
         return st;
