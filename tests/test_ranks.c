@@ -191,7 +191,8 @@ static void ranks_wait_for_a_rank_0_that_has_nothing_to_do(void **state)
     (void)state;
     test_answer *answers = calloc(N_REQUESTS, sizeof *answers);
     scene s = ordinary();
-    stage *st = open_stage(2, 1000, &s); /* less than they wait; they hear of rank 0 twice in that time */
+    stage *st =
+        open_stage(2, 1000, &s); /* less than they wait; they hear of rank 0 twice in that time */
     assert_int_equal(st->status, SA2_OK);
     nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 500000000}, NULL);
     ask(st->engine, answers);

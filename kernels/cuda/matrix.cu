@@ -190,12 +190,20 @@ static void read_row_bf16(void *out, const sa2_matrix *w, sa2_matrix_half half, 
         ((uint16_t *)out)[col] = ((const uint16_t *)w->data)[place_bf16(w->cols, row, col)];
 }
 
-const sa2_layout layout_f32 = {
-    .name = "cuda-f32-32x4-1", .dtype = SA2_F32, .row_dtype = SA2_F32, .bytes = bytes_f32,
-    .read_row = read_row_f32, .cut = nullptr, .rows_together = 0};
-const sa2_layout layout_bf16 = {
-    .name = "cuda-bf16-16x32-1", .dtype = SA2_BF16, .row_dtype = SA2_BF16, .bytes = bytes_bf16,
-    .read_row = read_row_bf16, .cut = nullptr, .rows_together = 0};
+const sa2_layout layout_f32 = {.name = "cuda-f32-32x4-1",
+                               .dtype = SA2_F32,
+                               .row_dtype = SA2_F32,
+                               .bytes = bytes_f32,
+                               .read_row = read_row_f32,
+                               .cut = nullptr,
+                               .rows_together = 0};
+const sa2_layout layout_bf16 = {.name = "cuda-bf16-16x32-1",
+                                .dtype = SA2_BF16,
+                                .row_dtype = SA2_BF16,
+                                .bytes = bytes_bf16,
+                                .read_row = read_row_bf16,
+                                .cut = nullptr,
+                                .rows_together = 0};
 
 /* ---- writing ---- */
 
