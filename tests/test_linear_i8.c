@@ -14,10 +14,10 @@
 #include "kernels/layout.h"
 #include "tests/support/test_env.h"
 
-/* rows, k, n: less than a tile, blocks and a bit, a panel and a bit, pieces of K, chunks of rows. */
+/* rows, k, n: less than a tile, blocks and a bit, a panel and a bit, pieces of K, chunks of rows; few rows in several pieces of K. */
 static const int64_t shapes[][3] = {
-    {1, 1, 1},    {1, 64, 32},   {2, 65, 17},   {8, 63, 33},      {9, 130, 40},
-    {16, 200, 7}, {17, 640, 80}, {65, 700, 50}, {100, 1300, 300}, {600, 70, 40},
+    {1, 1, 1},     {1, 64, 32},   {2, 65, 17},      {8, 63, 33},   {9, 130, 40},  {16, 200, 7},
+    {17, 640, 80}, {65, 700, 50}, {100, 1300, 300}, {600, 70, 40}, {5, 4200, 34}, {20, 4200, 40},
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
