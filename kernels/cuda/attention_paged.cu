@@ -82,12 +82,6 @@ static __global__ void __launch_bounds__(THREADS) store_kernel(store_args a)
     store_pack(out, to + (long long)a.page_size * d, at, x);
 }
 
-static __device__ __forceinline__ float element_of(const vectors_view &x, long long at)
-{
-    return x.is_bf16 ? __bfloat162float(((const __nv_bfloat16 *)x.data)[at])
-                     : ((const float *)x.data)[at];
-}
-
 /* A warp rounds a vector of k, and the next one that of v. The operations and their order are those of
  * kernels/cpu/kv_store.c. */
 static __global__ void __launch_bounds__(THREADS) round_kernel(store_args a)
@@ -106,7 +100,7 @@ static __global__ void __launch_bounds__(THREADS) round_kernel(store_args a)
     float largest = 0.0f;
 #pragma unroll 4
     for (int e = lane; e < d; e += WARP) {
-        float magnitude = fabsf(element_of(x, from + e));
+        float magnitude = fabsf(load_value(x.data, x.is_bf16, from + e));
         largest = fmaxf(largest, magnitude < INFINITY ? magnitude : INFINITY); /* NaN too */
     }
 #pragma unroll
@@ -116,7 +110,8 @@ static __global__ void __launch_bounds__(THREADS) round_kernel(store_args a)
     float in_steps = some ? 127.0f / largest : 0.0f;
 #pragma unroll 1
     for (int e = lane; e < d; e += WARP)
-        to[e] = some ? (int8_t)rintf(__fmul_rn(element_of(x, from + e), in_steps)) : 0;
+        to[e] =
+            some ? (int8_t)rintf(__fmul_rn(load_value(x.data, x.is_bf16, from + e), in_steps)) : 0;
     if (lane == 0) {
         float *step = (float *)(head + 2 * half) + values * a.page_size + place.slot;
         *step = some ? largest / 127.0f : largest < INFINITY ? 0.0f : NAN;
