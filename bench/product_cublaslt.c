@@ -2,7 +2,8 @@
 
 #include <dlfcn.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "kernels/base/library.h"
 
 /* ---- the library ---- */
 
@@ -75,10 +76,7 @@ struct sa2_cublaslt {
 static sa2_status find_calls(sa2_cublaslt *lt, const char *name, sa2_error *err)
 {
     calls *c = &lt->calls;
-    const struct {
-        const char *name;
-        void *call; /* a pointer of the struct */
-    } wanted[] = {
+    const sa2_library_call wanted[] = {
         {"cublasLtCreate", &c->create},
         {"cublasLtDestroy", &c->destroy},
         {"cublasLtGetStatusString", &c->status_string},
@@ -93,12 +91,9 @@ static sa2_status find_calls(sa2_cublaslt *lt, const char *name, sa2_error *err)
         {"cublasLtMatmulAlgoGetHeuristic", &c->heuristic},
         {"cublasLtMatmul", &c->multiply},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        void *symbol = dlsym(lt->library, wanted[i].name);
-        if (symbol == NULL)
-            return sa2_fail(err, SA2_ERR_UNSUPPORTED, "%s has no %s", name, wanted[i].name);
-        memcpy(wanted[i].call, &symbol, sizeof symbol);
-    }
+    const char *missing = sa2_library_find(lt->library, wanted, sizeof wanted / sizeof wanted[0]);
+    if (missing != NULL)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "%s has no %s", name, missing);
     return SA2_OK;
 }
 

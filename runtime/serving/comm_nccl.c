@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/base/library.h"
 #include "kernels/ops.h"
 #include "runtime/serving/clock.h"
 
@@ -46,10 +47,7 @@ struct sa2_nccl {
 static sa2_status find_calls(sa2_nccl *n, const char *library, sa2_error *err)
 {
     calls *c = &n->calls;
-    const struct {
-        const char *name;
-        void *call; /* a pointer of the struct */
-    } wanted[] = {
+    const sa2_library_call wanted[] = {
         {"ncclGetUniqueId", &c->get_unique_id},
         {"ncclCommInitRank", &c->comm_init_rank},
         {"ncclAllGather", &c->all_gather},
@@ -63,13 +61,10 @@ static sa2_status find_calls(sa2_nccl *n, const char *library, sa2_error *err)
         {"ncclCommDestroy", &c->destroy},
         {"ncclGetErrorString", &c->error_string},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        void *symbol = dlsym(n->library, wanted[i].name);
-        if (symbol == NULL)
-            return sa2_fail(err, SA2_ERR_UNSUPPORTED, "%s has no %s: NCCL 2.7 or later expected",
-                            library, wanted[i].name);
-        memcpy(wanted[i].call, &symbol, sizeof symbol);
-    }
+    const char *missing = sa2_library_find(n->library, wanted, sizeof wanted / sizeof wanted[0]);
+    if (missing != NULL)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "%s has no %s: NCCL 2.7 or later expected",
+                        library, missing);
     return SA2_OK;
 }
 
