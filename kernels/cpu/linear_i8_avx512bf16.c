@@ -28,11 +28,6 @@ enum {
 /* ---- panels: those of linear_i8.h, and behind them ---- */
 
 /* What sums of the lines begin with, [32]; then what those of 64 columns with a matrix in 4 bits do, [cols / 64, 32]. */
-static size_t first_sums(int64_t cols)
-{
-    return i8_panel_bytes(cols);
-}
-
 static size_t panel_bytes(int64_t cols)
 {
     size_t steps = (size_t)(sa2_i8_padded(cols) / SA2_I8_COLS);
@@ -44,18 +39,20 @@ static void pack(const sa2_product *p, int64_t row, int n, void *panel)
     i8_pack(p, row, n, panel);
     const __m512i ones = _mm512_set1_epi8(1);
     int64_t steps = sa2_i8_padded(p->w->cols) / SA2_I8_COLS;
-    int32_t *first = (int32_t *)((char *)panel + first_sums(p->w->cols));
+    int32_t *first = (int32_t *)((char *)panel + i8_panel_bytes(p->w->cols));
     int32_t *of_group = first + I8_LINES;
-    memset(first, 0, I8_LINES * sizeof *first);
-    for (int64_t step = 0; step < steps; step++, of_group += I8_LINES)
-        for (int i = 0; i < 2 * n; i++) {
-            const int8_t *line = (const int8_t *)panel + step * I8_STEP_BYTES + i * SA2_I8_COLS;
-            __m512i sums =
+    for (int i = 0; i < 2 * n; i++) {
+        const int8_t *line = (const int8_t *)panel + i * SA2_I8_COLS;
+        __m512i sums = _mm512_setzero_si512();
+        for (int64_t step = 0; step < steps; step++, line += I8_STEP_BYTES) {
+            __m512i here =
                 _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, _mm512_loadu_si512(line));
-            int32_t sum = _mm512_reduce_add_epi32(sums);
-            first[i] -= 128 * sum;
-            of_group[i] = -8 * sum;
+            sums = _mm512_add_epi32(sums, here);
+            if (p->w->dtype == SA2_I4)
+                of_group[step * I8_LINES + i] = -8 * _mm512_reduce_add_epi32(here);
         }
+        first[i] = -128 * _mm512_reduce_add_epi32(sums);
+    }
 }
 
 /* ---- a strip in registers ---- */
@@ -218,31 +215,42 @@ typedef struct chunk {
     int8_t *space; /* [n_blocks, piece_steps] tiles, of a matrix in 4 bits */
 } chunk;
 
-static const float *steps_of_x(const chunk *c, const char *panel)
-{
-    return (const float *)(panel + i8_planes_bytes(c->p->w->cols));
-}
+typedef struct panel {
+    int n; /* rows */
+    const int8_t *lines;
+    const float *steps;
+    const int32_t *first, *of_group;
+} panel;
 
-static const int32_t *sums_of_x(const chunk *c, const char *panel)
+/* The panel that begins at this row of the chunk. */
+static panel panel_of(const chunk *c, int64_t row)
 {
-    return (const int32_t *)(panel + first_sums(c->p->w->cols));
+    int64_t cols = c->p->w->cols, left = c->n_rows - row;
+    const char *at = c->panels + (size_t)(row / SA2_BLOCK) * c->panel_bytes;
+    const int32_t *first = (const int32_t *)(at + i8_panel_bytes(cols));
+    return (panel){.n = left < SA2_BLOCK ? (int)left : SA2_BLOCK,
+                   .lines = (const int8_t *)at,
+                   .steps = (const float *)(at + i8_planes_bytes(cols)),
+                   .first = first,
+                   .of_group = first + I8_LINES};
 }
 
 static void run_packed(const chunk *c)
 {
     const sa2_matrix *w = c->p->w;
+    panel rows = panel_of(c, 0);
     for (int64_t b = c->block; b < c->block + c->n_blocks; b += 2) {
         int32_t ints[2 * PACKED_ROWS * I8_OUTPUTS];
         for (int half = 0; half < 2; half++) {
-            packed_strip t = {.x = (const int8_t *)c->panels,
-                              .of_group = sums_of_x(c, c->panels) + I8_LINES,
+            packed_strip t = {.x = rows.lines,
+                              .of_group = rows.of_group,
                               .tiles = sa2_i4_tiles(w, b + half),
                               .factors = sa2_i4_factors(w, b + half),
                               .groups = sa2_i4_groups(w->cols),
                               .ints = ints + half * SA2_BLOCK};
-            sum_packed_rows(&t, (int)c->n_rows);
+            sum_packed_rows(&t, rows.n);
         }
-        i8_finish(c->p, c->row, (int)c->n_rows, b, ints, I8_OUTPUTS, steps_of_x(c, c->panels));
+        i8_finish(c->p, c->row, rows.n, b, ints, I8_OUTPUTS, rows.steps);
     }
 }
 
@@ -293,20 +301,17 @@ static void run_piece(const chunk *c, int64_t from, int64_t to, int64_t all)
     int64_t step = c->n_blocks * SA2_BLOCK;
     int number = 0, strips = strips_of(c->n_rows);
     for (int64_t row = 0; row < c->n_rows; row += SA2_BLOCK) {
-        const char *panel = c->panels + (size_t)(row / SA2_BLOCK) * c->panel_bytes;
-        int n = c->n_rows - row < SA2_BLOCK ? (int)(c->n_rows - row) : SA2_BLOCK;
-        int n_strips = strips_of(n);
+        panel rows = panel_of(c, row);
+        int n_strips = strips_of(rows.n);
         for (int i = 0; i < n_strips; i++, number++) {
-            int first = i * n / n_strips, end = (i + 1) * n / n_strips;
-            const int32_t *begin = sums_of_x(c, panel) + 2 * first;
+            int first = i * rows.n / n_strips, end = (i + 1) * rows.n / n_strips;
             for (int64_t b = 0; b < c->n_blocks; b += 2) {
-                strip t = {.x = (const int8_t *)panel + from * I8_STEP_BYTES +
-                                2 * first * SA2_I8_COLS,
+                strip t = {.x = rows.lines + from * I8_STEP_BYTES + 2 * first * SA2_I8_COLS,
                            .w = {tiles_of(c, b, from), tiles_of(c, b + 1, from)},
                            .steps = to - from,
                            .ints = c->ints + 2 * (row + first) * step + b * SA2_BLOCK,
                            .step = step,
-                           .first = from == 0 ? begin : NULL};
+                           .first = from == 0 ? rows.first + 2 * first : NULL};
                 look_ahead(&t, c, number, strips, to, all);
                 sum_rows(&t, end - first);
             }
@@ -330,11 +335,10 @@ static void run_chunk(const chunk *c)
     }
     int64_t step = c->n_blocks * SA2_BLOCK;
     for (int64_t row = 0; row < c->n_rows; row += SA2_BLOCK) {
-        const char *panel = c->panels + (size_t)(row / SA2_BLOCK) * c->panel_bytes;
-        int n = c->n_rows - row < SA2_BLOCK ? (int)(c->n_rows - row) : SA2_BLOCK;
+        panel rows = panel_of(c, row);
         for (int64_t b = 0; b < c->n_blocks; b += 2)
-            i8_finish(c->p, c->row + row, n, c->block + b, c->ints + 2 * row * step + b * SA2_BLOCK,
-                      step, steps_of_x(c, panel));
+            i8_finish(c->p, c->row + row, rows.n, c->block + b,
+                      c->ints + 2 * row * step + b * SA2_BLOCK, step, rows.steps);
     }
 }
 
