@@ -137,7 +137,6 @@ class Trainer:
         torch.manual_seed(3)
         self.model, self.heads = LanguageModel(), Heads(len(self.phonemes), len(self.words))
         self.both = nn.ModuleDict(dict(model=self.model, heads=self.heads))
-        self.only_heads = False
 
     def ctc(self, sounds, encoded, n25, adapted, n12):
         keep = [k for k, (_, item) in enumerate(sounds) if item and item["phonemes"]]
@@ -159,10 +158,17 @@ class Trainer:
         hidden, _ = self.model.model(self.model.embed(ids, heard))
         return hidden[wanted >= 0], wanted[wanted >= 0]
 
-    def losses(self, groups, rng, joint):
-        """groups: rows with sounds first; rows of about one length each, since they are padded to the longest"""
+    def drawn(self, rng, joint, only_heads=False):
+        """The losses of a batch: CTC, text, codes. Sounds and their mels are in float32."""
+        groups = self.tasks.batch(rng, joint)
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.losses(groups, rng, joint, only_heads)
+
+    def losses(self, groups, rng, joint, only_heads):
+        """groups: rows with sounds first; rows of about one length each, since they are padded to the longest. only_heads: what
+        hears is given, the heads of CTC learn"""
         sounds = [sound for row in groups[0] for sound in row[2]]
-        with torch.set_grad_enabled(not self.only_heads):
+        with torch.set_grad_enabled(not only_heads):
             adapted, n12, encoded, n25 = self.model.hear([mask_some(mel, rng) for mel, _ in sounds])
         ctc = self.ctc(sounds, encoded.float(), n25, adapted.float(), n12)
         if not joint:
@@ -184,9 +190,7 @@ def main(alone, together):
     run = training.Run("language_model", trainer.both, alone + together, 2e-3, decay=0.02, warm=200, seed=3)
     for rng in run:
         joint = run.at >= alone
-        groups = trainer.tasks.batch(rng, joint)              # sounds and their mels in float32
-        with torch.autocast("cpu", torch.bfloat16):
-            ctc, text, codes = trainer.losses(groups, rng, joint)
+        ctc, text, codes = trainer.drawn(rng, joint)
         run.step(0.3 * ctc + text + 0.7 * codes if joint else ctc, ctc, text, codes)
 
 
@@ -199,10 +203,8 @@ def refine(steps, heads_alone=150):
         trainer.heads.load_state_dict(heads)
     run = training.Run("refined", trainer.both, steps, 6e-4, decay=0.02, average=0.998, seed=7)
     for rng in run:
-        trainer.only_heads = not heads and run.at < heads_alone
-        groups = trainer.tasks.batch(rng, not trainer.only_heads)
-        with torch.autocast("cpu", torch.bfloat16):
-            ctc, text, codes = trainer.losses(groups, rng, not trainer.only_heads)
+        only_heads = not heads and run.at < heads_alone
+        ctc, text, codes = trainer.drawn(rng, not only_heads, only_heads)
         run.step(0.3 * ctc + text + 0.7 * codes, ctc, text, codes)
 
 
