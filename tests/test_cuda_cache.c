@@ -73,12 +73,6 @@ static void ask_alone(const test_model *model, bool f32, test_answer *answers, i
     sa2_engine_destroy(engine);
 }
 
-static void free_all(test_answer *answers, int n)
-{
-    for (int i = 0; i < n; i++)
-        test_answer_free(&answers[i]);
-}
-
 /* ---- a crowd ---- */
 
 static void ask_all(sa2_engine *engine, test_answer answers[N])
@@ -111,7 +105,7 @@ static void a_request_in_a_crowd_says_what_it_says_alone(void **state)
     for (int i = 0; i < N; i++)
         assert_same_answer("in a crowd", &crowd[i], &m->alone[i]);
     sa2_engine_destroy(engine);
-    free_all(crowd, N);
+    test_answers_free(crowd, N);
 }
 
 /* ---- the processor ---- */
@@ -146,12 +140,12 @@ static void greedy_answers_are_those_of_the_processor(void **state)
     }
     print_message("%d of %d tokens up to a tie\n", same, all);
     assert_true(same > all / 2);
-    free_all(cpu, N);
+    test_answers_free(cpu, N);
     ask_alone(&m->cpu, true, cpu, 1);
     ask_alone(&m->gpu, true, &in_f32, 1);
     assert_int_equal(compare(&in_f32.choices[0], &cpu[0].choices[0], 0.001f), TOKENS);
-    free_all(cpu, 1);
-    free_all(&in_f32, 1);
+    test_answers_free(cpu, 1);
+    test_answers_free(&in_f32, 1);
 }
 
 /* ---- memory ---- */
@@ -196,7 +190,7 @@ static int open_models(void **state)
 static int close_models(void **state)
 {
     models *m = *state;
-    free_all(m->alone, N);
+    test_answers_free(m->alone, N);
     test_model_close(&m->gpu);
     test_model_close(&m->cpu);
     return 0;

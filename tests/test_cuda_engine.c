@@ -52,12 +52,6 @@ static void ask_all(sa2_engine *engine, test_answer answers[N])
     test_answers_collect(engine, ids, answers, N);
 }
 
-static void free_all(test_answer answers[N])
-{
-    for (int i = 0; i < N; i++)
-        test_answer_free(&answers[i]);
-}
-
 static void assert_failed(const test_answer *answer, const char *part)
 {
     assert_int_equal(answer->n_done, 1);
@@ -88,12 +82,12 @@ static void a_device_that_vanishes_ends_every_request_with_its_error(void **stat
         for (int i = 0; i < N; i++)
             assert_int_equal(answers[i].n_done, 1);
         assert_failed(&answers[N - 1], "cudaErrorLaunchFailure");
-        free_all(answers);
+        test_answers_free(answers, N);
         ask_all(engine, answers); /* who comes later is told too */
         for (int i = 0; i < N; i++)
             assert_failed(&answers[i], "cudaErrorLaunchFailure");
         assert_pages_are_back(engine);
-        free_all(answers);
+        test_answers_free(answers, N);
         sa2_engine_destroy(engine);
         cudasim_lose(0, 0);
     }
@@ -128,10 +122,10 @@ static void after_one_failure_answers_are_what_they_were(void **state)
         for (int i = 0; i < N; i++)
             assert_same_answer("after a failure", &got[i], &want[i]);
         assert_pages_are_back(engine);
-        free_all(failed);
-        free_all(got);
+        test_answers_free(failed, N);
+        test_answers_free(got, N);
     }
-    free_all(want);
+    test_answers_free(want, N);
     sa2_engine_destroy(engine);
 }
 

@@ -124,12 +124,6 @@ static void ask_all(sa2_engine *engine, test_answer answers[N_ALL + 1])
     test_answers_collect(engine, ids, answers, N_ALL + 1);
 }
 
-static void free_all(test_answer answers[N_ALL + 1])
-{
-    for (int i = 0; i <= N_ALL; i++)
-        test_answer_free(&answers[i]);
-}
-
 static void assert_same_answers(const char *what, const test_answer *found, const test_answer *want)
 {
     for (int i = 0; i < N_ALL; i++) {
@@ -162,8 +156,8 @@ static void answers_are_those_of_the_host_in_a_crowd_and_alone(void **state)
             test_answer_free(&alone);
         }
         sa2_engine_destroy(engine);
-        free_all(want);
-        free_all(found);
+        test_answers_free(want, N_ALL + 1);
+        test_answers_free(found, N_ALL + 1);
     }
 }
 
@@ -241,8 +235,8 @@ static void answers_are_the_same_with_graphs(void **state)
     ask_all(engine, found);
     sa2_engine_destroy(engine);
     assert_same_answers("with graphs", found, want);
-    free_all(want);
-    free_all(found);
+    test_answers_free(want, N_ALL + 1);
+    test_answers_free(found, N_ALL + 1);
     test_model_close(&with_graphs);
 }
 

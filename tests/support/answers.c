@@ -90,6 +90,12 @@ void test_answer_free(test_answer *a)
     *a = (test_answer){0};
 }
 
+void test_answers_free(test_answer *answers, int n)
+{
+    for (int i = 0; i < n; i++)
+        test_answer_free(&answers[i]);
+}
+
 static void compare_bytes(const char *what, int choice, const char *field, const void *a,
                           size_t n_a, const void *b, size_t n_b)
 {

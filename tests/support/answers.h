@@ -35,6 +35,7 @@ typedef struct test_answer {
 
 void test_answer_take(test_answer *answer, const sa2_event *event);
 void test_answer_free(test_answer *answer); /* back to zero */
+void test_answers_free(test_answer *answers, int n);
 
 /* Fails the test, naming `what` and the place, unless both said the same, to the bit. */
 void assert_same_answer(const char *what, const test_answer *a, const test_answer *b);
