@@ -1,11 +1,8 @@
-#define _GNU_SOURCE
 #include "kernels/cpu/cpu_backend.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/floats.h"
@@ -18,24 +15,6 @@ const char *sa2_isa_name(sa2_isa isa)
 }
 
 #if defined(__x86_64__)
-#include <cpuid.h>
-
-/* The system must be asked before tiles may be used (Linux, arch_prctl ARCH_REQ_XCOMP_PERM). */
-static bool tiles_allowed(void)
-{
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
-}
-
-/* Intel SDM volume 2A, CPUID leaf 7: EDX bits 22 AMX-BF16, 24 AMX-TILE, 25 AMX-INT8. */
-static bool has_tiles(void)
-{
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-        return false;
-    return (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1) && tiles_allowed();
-}
-
 bool sa2_isa_present(sa2_isa isa)
 {
     switch (isa) {
@@ -50,7 +29,7 @@ bool sa2_isa_present(sa2_isa isa)
         return sa2_isa_present(SA2_ISA_AVX512) && __builtin_cpu_supports("avx512bf16") &&
                __builtin_cpu_supports("avx512vnni");
     case SA2_ISA_AMX:
-        return sa2_isa_present(SA2_ISA_AVX512BF16) && has_tiles();
+        return sa2_isa_present(SA2_ISA_AVX512BF16) && sa2_tiles_present();
     case SA2_ISA_COUNT:
         break;
     }

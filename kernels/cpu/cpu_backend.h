@@ -40,6 +40,7 @@ sa2_status sa2_cpu_open(sa2_cpu **cpu, const sa2_backend_options *options, sa2_e
 void sa2_cpu_close(sa2_cpu *cpu);
 const char *sa2_isa_name(sa2_isa isa);
 bool sa2_isa_present(sa2_isa isa); /* on this processor, and allowed by the system */
+bool sa2_tiles_present(void);
 
 extern const sa2_ops sa2_cpu_ops;
 

@@ -36,15 +36,17 @@ void test_env_open(test_env *env, int n_threads)
 {
     static const char *const names[] = {"c", "avx2", "avx512", "avx512bf16", "amx"};
     *env = (test_env){.random = FIRST_RANDOM};
+    const char *only = getenv("SA2_TEST_ISA");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        add_stream(
-            env, &(sa2_backend_options){.device = "cpu", .n_threads = n_threads, .isa = names[i]});
+        if (i == 0 || only == NULL || strcmp(only, names[i]) == 0)
+            add_stream(env, &(sa2_backend_options){
+                                .device = "cpu", .n_threads = n_threads, .isa = names[i]});
 }
 
 void test_env_open_all(test_env *env, int n_threads)
 {
     test_env_open(env, n_threads);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && getenv("SA2_TEST_ISA") == NULL; i++) {
         int n = env->n_streams;
         if (env->shared == NULL) /* tensors can be in memory of one of the two */
             add_stream(env, &(sa2_backend_options){.device = i == 0 ? "cuda" : "cuda-sim"});

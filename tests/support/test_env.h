@@ -25,7 +25,8 @@ typedef struct test_env {
         random; /* begins anew with every case: it does not matter which instruction sets there are */
 } test_env;
 
-/* Streams with 16 MB of scratch each; n_threads as in sa2_backend_options. The first is for the processor alone. */
+/* Streams with 16 MB of scratch each; n_threads as in sa2_backend_options. The first is for the processor alone. With
+ * SA2_TEST_ISA in the environment there are plain C and that instruction set, and no device. */
 void test_env_open(test_env *env, int n_threads);
 void test_env_open_all(test_env *env, int n_threads);
 void test_env_close(test_env *env);
