@@ -38,12 +38,28 @@ static bool is_processor(const test_env *env, int b)
     return strcmp(sa2_backend_device(env->backends[b]), "cpu") == 0;
 }
 
-/* x times what the matrix holds, in double: what is left is the rounding of x on the processor, and of sums. */
-static double *half_product(test_env *env, const sa2_tensor *x, const sa2_layout *layout,
-                            const sa2_matrix *w, sa2_matrix_half half)
+/* As a processor multiplies rows by a matrix in 4 bits: 256 columns are 127 steps to either side of 0. */
+static void round_row(double *row, int64_t k)
 {
+    for (int64_t from = 0; from < k; from += 256) {
+        int64_t to = from + 256 < k ? from + 256 : k;
+        float most = 0.0f;
+        for (int64_t l = from; l < to; l++)
+            most = fmaxf(most, fabsf((float)row[l]));
+        for (int64_t l = from; l < to; l++)
+            row[l] = (double)(nearbyintf((float)row[l] * (127.0f / most)) * (most / 127.0f));
+    }
+}
+
+/* x times what the matrix holds, in double. */
+static double *half_product(test_env *env, int b, const sa2_tensor *x, const sa2_matrix *w,
+                            sa2_matrix_half half)
+{
+    const sa2_layout *layout = sa2_stream_layout(env->streams[b], w->dtype);
     int64_t rows = x->shape[0], n = half == SA2_MATRIX_ALL ? w->rows : w->rows / 2, k = w->cols;
     double *a = test_values(env, x), *y = test_doubles(env, rows * n);
+    for (int64_t i = 0; w->dtype == SA2_I4 && is_processor(env, b) && i < rows; i++)
+        round_row(a + i * k, k);
     float *weights = malloc((size_t)k * sizeof *weights);
     assert_non_null(weights);
     for (int64_t j = 0; j < n; j++) {
@@ -56,15 +72,14 @@ static double *half_product(test_env *env, const sa2_tensor *x, const sa2_layout
     return y;
 }
 
-static double *product(test_env *env, const sa2_tensor *x, const sa2_layout *layout,
-                       const sa2_matrix *w)
+static double *product(test_env *env, int b, const sa2_tensor *x, const sa2_matrix *w)
 {
-    return half_product(env, x, layout, w, SA2_MATRIX_ALL);
+    return half_product(env, b, x, w, SA2_MATRIX_ALL);
 }
 
-/* A value of x errs by half of 1/32512 of the largest of its row, at most 1; its mean square here is 1/3. So the sum
- * errs by 3 / 12 / 32512^2 in square, 2.4e-10 of it; f32 adds a few 2^-24, bf16 2^-8 at most. A device's
- * sums of up to 1300 terms err by 1300 / 2 * 2^-48 in square, less than that. */
+/* In 8 bits a value of x errs by half of 1/32512 of the largest of its row, at most 1; its mean square here is 1/3. So the sum
+ * errs by 3 / 12 / 32512^2 in square, 2.4e-10 of it; f32 adds a few 2^-24, bf16 2^-8 at most. With 4 bits x is rounded in what is
+ * expected. A device's sums of up to 1300 terms err by 1300 / 2 * 2^-48 in square, less than that. */
 static double allowed(sa2_dtype y)
 {
     return 1e-9 + (y == SA2_BF16 ? 0x1p-16 : 0.0);
@@ -84,7 +99,7 @@ static void every_device_is_near_the_definition_and_instruction_sets_are_alike(v
             for (int b = 0; b < env->n_streams; b++) {
                 sa2_stream *s = env->streams[b];
                 sa2_matrix m = matrix_of(env, s, dtype, &w);
-                double *want = product(env, &x, sa2_stream_layout(s, dtype), &m);
+                double *want = product(env, b, &x, &m);
                 sa2_tensor y = test_poisoned(env, y_dtype, rows, n);
                 sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
                 assert_close(env, s, env->isas[b], &y, want, allowed(y_dtype));
@@ -200,12 +215,11 @@ static void swiglu_takes_gate_and_up_from_one_matrix(void **state)
         const float *offset = bias.data;
         for (int b = 0; b < env->n_streams; b++) {
             sa2_stream *s = env->streams[b];
-            const sa2_layout *layout = sa2_stream_layout(s, dtype);
             sa2_matrix m = test_matrix(env, s, dtype, 2 * n, k);
             sa2_matrix_write_swiglu(s, &m, gate, up);
             assert_int_equal(sa2_stream_finish(s, NULL), SA2_OK);
-            double *want = half_product(env, &x, layout, &m, SA2_MATRIX_GATE);
-            double *upper = half_product(env, &x, layout, &m, SA2_MATRIX_UP);
+            double *want = half_product(env, b, &x, &m, SA2_MATRIX_GATE);
+            double *upper = half_product(env, b, &x, &m, SA2_MATRIX_UP);
             for (int64_t j = 0; j < rows * n; j++) {
                 double sum = want[j] + (double)offset[j % n];
                 want[j] = sum / (1.0 + exp(-sum)) * (upper[j] + (double)offset[n + j % n]);
@@ -231,7 +245,7 @@ static void a_gate_scales_what_is_added_to_y(void **state)
         for (int b = 0; b < env->n_streams; b++) {
             sa2_stream *s = env->streams[b];
             sa2_matrix m = matrix_of(env, s, dtypes[i % N_DTYPES], &w);
-            double *want = product(env, &x, sa2_stream_layout(s, dtypes[i % N_DTYPES]), &m);
+            double *want = product(env, b, &x, &m);
             for (int64_t j = 0; j < rows * n; j++)
                 want[j] = ((float *)before.data)[j] + ((float *)gate.data)[j % n] * want[j];
             sa2_tensor y = test_copy(env, &before);
@@ -256,7 +270,7 @@ static void a_row_keeps_its_small_values_beside_a_large_one(void **state)
         sa2_matrix m = matrix_of(env, s, SA2_I8, &w);
         for (int64_t i = 0; i < n; i++) /* the large one is multiplied by 0 */
             ((int8_t *)m.data)[i / 16 * 16 * 512 + 17 / 4 * 64 + i % 16 * 4 + 17 % 4] = 0;
-        double *want = product(env, &x, sa2_stream_layout(s, SA2_I8), &m);
+        double *want = product(env, b, &x, &m);
         sa2_tensor y = test_poisoned(env, SA2_F32, 1, n);
         sa2_linear(s, (sa2_linear_args){.y = y, .x = x, .w = &m});
         /* steps a hundred times as wide */

@@ -14,10 +14,9 @@ static inline __m256i four_columns(const int8_t *x)
     return _mm256_cvtepi8_epi16(_mm_set1_epi32(four));
 }
 
-/* One row. Sums of a quarter: two halves of each output side by side. */
-static void strip_avx2(const int8_t *x, const int8_t *w, int64_t steps, int rows, int32_t *ints)
+/* Sums of a quarter: two halves of each output side by side. */
+static void row_avx2(const int8_t *x, const int8_t *w, int64_t steps, int32_t *ints)
 {
-    (void)rows;
     __m256i upper[QUARTERS], lower[QUARTERS];
     for (int q = 0; q < QUARTERS; q++)
         upper[q] = lower[q] = _mm256_setzero_si256();
@@ -44,7 +43,8 @@ static void strip_avx2(const int8_t *x, const int8_t *w, int64_t steps, int rows
 static void run(const sa2_product *p, const sa2_product_part *part, const void *panels,
                 int64_t first_row, void *space)
 {
-    i8_run_strips(p, part, panels, first_row, space, 1, strip_avx2);
+    (void)space;
+    i8_run_rows(p, part, panels, first_row, row_avx2);
 }
 
 const sa2_product_kernel sa2_product_i8_avx2 = {

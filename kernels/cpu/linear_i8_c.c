@@ -1,9 +1,9 @@
 /* linear_i8_c.c - products with a matrix in 8 bits, in plain C. */
 #include "kernels/cpu/linear_i8.h"
 
-static void strip_c(const int8_t *x, const int8_t *w, int64_t steps, int rows, int32_t *ints)
+static void row_c(const int8_t *x, const int8_t *w, int64_t steps, int32_t *ints)
 {
-    for (int line = 0; line < 2 * rows; line++) {
+    for (int line = 0; line < 2; line++) {
         int32_t sums[SA2_BLOCK] = {0};
         const int8_t *from = w;
         for (int64_t step = 0; step < steps; step++) {
@@ -20,7 +20,8 @@ static void strip_c(const int8_t *x, const int8_t *w, int64_t steps, int rows, i
 static void run(const sa2_product *p, const sa2_product_part *part, const void *panels,
                 int64_t first_row, void *space)
 {
-    i8_run_strips(p, part, panels, first_row, space, 1, strip_c);
+    (void)space;
+    i8_run_rows(p, part, panels, first_row, row_c);
 }
 
 const sa2_product_kernel sa2_product_i8_c = {

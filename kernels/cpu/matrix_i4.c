@@ -72,7 +72,7 @@ static void put_row(const sa2_matrix *w, int64_t block, int lane, const float *v
     }
 }
 
-const sa2_rounding sa2_rounding_i4 = {.max_cols = SA2_I4_MAX_COLS, .put_row = put_row};
+const sa2_rounding sa2_rounding_i4 = {.max_cols = INT64_MAX, .put_row = put_row};
 
 /* As f32: what the products multiply by. */
 static void read_row(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)

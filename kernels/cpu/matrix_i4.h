@@ -1,7 +1,7 @@
 /* matrix_i4.h - weight matrices in 4 bits on the CPU, the same for every instruction set.
  *
  * A weight is step * m * (q - 8): the step is f32, one a row; m from 1 to 16, one a row and group of 64 columns; q from 0 to
- * 15. So m * (q - 8) fits 8 bits, and the products are those of matrix_i8.h, as exact. 4.125 bits a weight.
+ * 15. So m * (q - 8) fits 8 bits, and its products with whole numbers are whole numbers. 4.125 bits a weight.
  * Rows in blocks of 16, blocks in pairs, columns in groups; what is beyond the matrix is 0:
  *   u8    [blocks, groups, 8, 64]: q of a tile of matrix_i8.h, whose lines 2 i and 2 i + 1 are the lower and upper halves
  *         of line i here
@@ -16,7 +16,6 @@
 enum {
     SA2_I4_GROUP = SA2_I8_COLS,
     SA2_I4_TILE_BYTES = SA2_BLOCK * SA2_I4_GROUP / 2,
-    SA2_I4_MAX_COLS = 1 << 15, /* so that a pair of blocks in 8 bits fits SA2_THREAD_SPACE */
 };
 
 extern const sa2_layout sa2_cpu_layout_i4;
@@ -40,20 +39,6 @@ static inline uint8_t *sa2_i4_factors(const sa2_matrix *w, int64_t block)
 static inline float *sa2_i4_steps(const sa2_matrix *w, int64_t block)
 {
     return (float *)(void *)sa2_i4_factors(w, sa2_matrix_blocks(w->rows)) + block * SA2_BLOCK;
-}
-
-/* A tile as matrix_i8.h has it, [16, 64]. */
-static inline void sa2_i4_unpack(const uint8_t *tile, const uint8_t *factors, int8_t *out)
-{
-    uint8_t factor[SA2_I4_GROUP];
-    for (int j = 0; j < SA2_I4_GROUP; j++)
-        factor[j] = factors[j / 4];
-    for (int line = 0; line < SA2_BLOCK / 2; line++)
-        for (int j = 0; j < SA2_I4_GROUP; j++) {
-            uint8_t both = tile[line * SA2_I4_GROUP + j];
-            out[2 * line * SA2_I4_GROUP + j] = (int8_t)(((both & 15) - 8) * factor[j]);
-            out[(2 * line + 1) * SA2_I4_GROUP + j] = (int8_t)(((both >> 4) - 8) * factor[j]);
-        }
 }
 
 extern const sa2_rounding sa2_rounding_i4;

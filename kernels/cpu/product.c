@@ -42,13 +42,18 @@ const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x
         [SA2_ISA_AVX512BF16] = &sa2_product_bf16_avx512bf16,
         [SA2_ISA_AMX] = &sa2_product_bf16_amx,
     };
-    static const sa2_product_kernel *const in_steps[SA2_ISA_COUNT] = {
+    static const sa2_product_kernel *const i8[SA2_ISA_COUNT] = {
         [SA2_ISA_C] = &sa2_product_i8_c,         [SA2_ISA_AVX2] = &sa2_product_i8_avx2,
         [SA2_ISA_AVX512] = &sa2_product_i8_avx2, [SA2_ISA_AVX512BF16] = &sa2_product_i8_avx512bf16,
         [SA2_ISA_AMX] = &sa2_product_i8_amx,
     };
+    static const sa2_product_kernel *const i4[SA2_ISA_COUNT] = {
+        [SA2_ISA_C] = &sa2_product_i4_c,         [SA2_ISA_AVX2] = &sa2_product_i4_avx2,
+        [SA2_ISA_AVX512] = &sa2_product_i4_avx2, [SA2_ISA_AVX512BF16] = &sa2_product_i4_avx512bf16,
+        [SA2_ISA_AMX] = &sa2_product_i4_amx,
+    };
     if (w == SA2_I8 || w == SA2_I4)
-        return in_steps[cpu->isa];
+        return (w == SA2_I8 ? i8 : i4)[cpu->isa];
     return x == SA2_F32 ? f32[cpu->isa] : bf16[cpu->isa];
 }
 

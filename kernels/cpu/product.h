@@ -87,6 +87,8 @@ extern const sa2_product_kernel sa2_product_bf16_amx;
 /* x in either dtype with w in i8 or i4. */
 extern const sa2_product_kernel sa2_product_i8_c, sa2_product_i8_avx2;
 extern const sa2_product_kernel sa2_product_i8_avx512bf16, sa2_product_i8_amx;
+extern const sa2_product_kernel sa2_product_i4_c, sa2_product_i4_avx2;
+extern const sa2_product_kernel sa2_product_i4_avx512bf16, sa2_product_i4_amx;
 
 /* For x and w in those dtypes. */
 const sa2_product_kernel *sa2_product_kernel_for(const sa2_cpu *cpu, sa2_dtype x, sa2_dtype w);
