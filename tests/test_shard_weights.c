@@ -19,7 +19,7 @@
 enum { PATH = 512 };
 
 typedef struct world {
-    char root[256], folder[PATH], native[PATH], int8[PATH], fp8[PATH];
+    char root[256], folder[PATH], native[PATH], int8[PATH], int4[PATH], fp8[PATH];
     sa2_backend *backend;
     sa2_stream *stream;
 } world;
@@ -32,6 +32,7 @@ static int open_world(void **state)
     const sa2_checkpoint_options writing = {.n_threads = 2};
     const sa2_native_options plain = {.n_threads = 2};
     const sa2_native_options int8 = {.n_threads = 2, .quant = {SA2_QUANT_INT8, SA2_QUANT_INT8}};
+    const sa2_native_options int4 = {.n_threads = 2, .quant = {SA2_QUANT_INT4, SA2_QUANT_INT8}};
     const sa2_native_options fp8 = {.n_threads = 2, .quant = {SA2_QUANT_FP8, SA2_QUANT_FP8}};
     preset.config.decoder.heads = 4;
     preset.config.decoder.kv_heads = 2;
@@ -41,12 +42,14 @@ static int open_world(void **state)
     snprintf(w->folder, sizeof w->folder, "%s/model", w->root);
     snprintf(w->native, sizeof w->native, "%s/model.sa2", w->root);
     snprintf(w->int8, sizeof w->int8, "%s/int8.sa2", w->root);
+    snprintf(w->int4, sizeof w->int4, "%s/int4.sa2", w->root);
     snprintf(w->fp8, sizeof w->fp8, "%s/fp8.sa2", w->root);
     if (sa2_backend_open(&w->backend, &(sa2_backend_options){.n_threads = 2}, &err) != SA2_OK ||
         sa2_stream_create(&w->stream, w->backend, 0, &err) != SA2_OK ||
         sa2_checkpoint_write(w->folder, &preset, &writing, &err) != SA2_OK ||
         sa2_native_write(w->folder, w->native, w->backend, &plain, &err) != SA2_OK ||
         sa2_native_write(w->folder, w->int8, w->backend, &int8, &err) != SA2_OK ||
+        sa2_native_write(w->folder, w->int4, w->backend, &int4, &err) != SA2_OK ||
         sa2_native_write(w->folder, w->fp8, w->backend, &fp8, &err) != SA2_OK)
         fail_msg("%s", err.message);
     *state = w;
@@ -153,11 +156,12 @@ static void a_rank_has_its_slices_of_a_native_file(void **state)
     expect_slices(w, w->folder, w->native);
 }
 
-/* Steps and powers too: a slice is not rounded again. */
-static void a_rank_has_its_slices_of_a_file_in_8_bits(void **state)
+/* Steps, factors and powers too: a slice is not rounded again. */
+static void a_rank_has_its_slices_of_a_rounded_file(void **state)
 {
     const world *w = *state;
     expect_slices(w, w->int8, w->int8);
+    expect_slices(w, w->int4, w->int4);
     expect_slices(w, w->fp8, w->fp8);
 }
 
@@ -245,7 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rank_has_its_slices_of_a_folder),
         cmocka_unit_test(a_rank_has_its_slices_of_a_native_file),
-        cmocka_unit_test(a_rank_has_its_slices_of_a_file_in_8_bits),
+        cmocka_unit_test(a_rank_has_its_slices_of_a_rounded_file),
         cmocka_unit_test(whole_rows_are_used_where_they_lie),
         cmocka_unit_test(damage_anywhere_is_seen_by_one_rank),
         cmocka_unit_test(more_ranks_than_heads_are_refused),

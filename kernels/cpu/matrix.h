@@ -35,6 +35,14 @@ static inline int64_t sa2_matrix_place(sa2_matrix_half half, int64_t row)
     return (row / SA2_BLOCK * 2 + (half == SA2_MATRIX_UP)) * SA2_BLOCK + row % SA2_BLOCK;
 }
 
+/* How many of n rows from such a place on lie in one block, in this matrix and in another. */
+static inline int64_t sa2_matrix_together(int64_t place, int64_t other, int64_t n)
+{
+    int64_t lane = place % SA2_BLOCK, other_lane = other % SA2_BLOCK;
+    int64_t left = SA2_BLOCK - (lane > other_lane ? lane : other_lane);
+    return n < left ? n : left;
+}
+
 /* Columns as stored. */
 static inline int64_t sa2_matrix_padded(sa2_dtype dtype, int64_t cols)
 {

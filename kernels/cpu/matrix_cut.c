@@ -1,6 +1,6 @@
 /* matrix_cut.c - parts of a matrix as a matrix of their own, bit for bit: `cut` of kernels/layout.h.
  *
- * All orders but that of i4 have 16 rows side by side in words of 32 bits: one f32 column, two of bf16, four of i8 or
+ * All orders but that of i4, which has its own, have 16 rows side by side in words of 32 bits: one f32 column, two of bf16, four of i8 or
  * e4m3. So a cut moves words, whatever they hold, and the steps of i8 or the powers of e4m3 behind them.
  */
 #include <string.h>
@@ -73,9 +73,7 @@ bool sa2_cpu_matrix_cut(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *c
     for (int64_t i = 0, n; i < cut->n; i += n) {
         int64_t place = sa2_matrix_place(cut->half, cut->row + i);
         int64_t to_place = sa2_matrix_place(cut->half, cut->to_row + i);
-        int64_t lane = place % SA2_BLOCK, to_lane = to_place % SA2_BLOCK;
-        n = SA2_BLOCK - (lane > to_lane ? lane : to_lane);
-        n = n < cut->n - i ? n : cut->n - i;
+        n = sa2_matrix_together(place, to_place, cut->n - i);
         cut_rows(to, to_place, from, place, n, cut->col / word, words);
     }
     return true;

@@ -1,6 +1,7 @@
 #include "kernels/cpu/matrix_i4.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { MOST_FACTOR = 16, MOST_STEPS = 7, LEAST_STEPS = -8, TRIED = 3 };
 
@@ -89,8 +90,43 @@ static void read_row(void *out, const sa2_matrix *w, sa2_matrix_half half, int64
     }
 }
 
+/* n rows that lie in one block on both sides, as many groups as `to` has from group `first` of `from` on. */
+static void cut_rows(const sa2_matrix *to, int64_t to_place, const sa2_matrix *from, int64_t place,
+                     int64_t n, int64_t first)
+{
+    int64_t to_block = to_place / SA2_BLOCK, to_lane = to_place % SA2_BLOCK;
+    int64_t block = place / SA2_BLOCK, lane = place % SA2_BLOCK, groups = sa2_i4_groups(to->cols);
+    uint8_t *out = sa2_i4_tiles(to, to_block), *out_factors = sa2_i4_factors(to, to_block);
+    const uint8_t *in = sa2_i4_tiles(from, block) + first * SA2_I4_TILE_BYTES;
+    const uint8_t *in_factors = sa2_i4_factors(from, block) + first * SA2_BLOCK;
+    memcpy(sa2_i4_steps(to, to_block) + to_lane, sa2_i4_steps(from, block) + lane,
+           (size_t)n * sizeof(float));
+    for (int64_t g = 0; g < groups; g++)
+        memcpy(out_factors + g * SA2_BLOCK + to_lane, in_factors + g * SA2_BLOCK + lane, (size_t)n);
+    if (n == SA2_BLOCK)
+        memcpy(out, in, (size_t)(groups * SA2_I4_TILE_BYTES));
+    for (int64_t at = 0; n < SA2_BLOCK && at < groups * SA2_I4_TILE_BYTES; at += SA2_I4_GROUP)
+        memcpy(out + at + to_lane * 4, in + at + lane * 4, (size_t)n * 4);
+}
+
+/* Of whole groups: `cut` of kernels/layout.h. */
+static bool cut(sa2_matrix *to, const sa2_matrix *from, const sa2_cut *c)
+{
+    if (c->col % SA2_I4_GROUP != 0 ||
+        (to->cols % SA2_I4_GROUP != 0 && c->col + to->cols != from->cols))
+        return false;
+    for (int64_t i = 0, n; i < c->n; i += n) {
+        int64_t place = sa2_matrix_place(c->half, c->row + i);
+        int64_t to_place = sa2_matrix_place(c->half, c->to_row + i);
+        n = sa2_matrix_together(place, to_place, c->n - i);
+        cut_rows(to, to_place, from, place, n, c->col / SA2_I4_GROUP);
+    }
+    return true;
+}
+
 const sa2_layout sa2_cpu_layout_i4 = {.name = "cpu-i4-16x4-1",
                                       .dtype = SA2_I4,
                                       .row_dtype = SA2_F32,
                                       .bytes = sa2_matrix_i4_bytes,
-                                      .read_row = read_row};
+                                      .read_row = read_row,
+                                      .cut = cut};

@@ -27,17 +27,6 @@ struct rows_piece {
     long long first_row; /* of w, for row 0; 0 with a half */
 };
 
-static __host__ __device__ __forceinline__ long long place_of_row(sa2_matrix_half half,
-                                                                  long long row)
-{
-    return half == SA2_MATRIX_ALL ? row : swiglu_row(row, half == SA2_MATRIX_UP, TILE_ROWS);
-}
-
-static __host__ __device__ __forceinline__ float *step_at(void *w, long long steps, long long row)
-{
-    return (float *)((unsigned char *)w + steps) + row;
-}
-
 static __device__ __forceinline__ long long row_of_block(const rows_piece &p)
 {
     return place_of_row(p.half, p.first_row + p.first + blockIdx.x);
@@ -107,7 +96,6 @@ static __global__ void __launch_bounds__(THREADS) round_i8_kernel(rows_piece p)
     }
 }
 
-static constexpr float I4_LEAST = -8.0f, I4_MOST = 7.0f;
 static constexpr int MOST_FACTOR = 16, TRIED = 3;
 
 /* Columns [first, first + n) of the block's row in such steps: the sum of the squares of what is left. */
@@ -285,88 +273,4 @@ sa2_status rounded_write_swiglu(sa2_stream *s, const sa2_matrix *w, const sa2_te
         st = write_rows(s, w, SA2_MATRIX_GATE, 0, gate, end, err);
     return st == SA2_OK ? write_rows(s, w, SA2_MATRIX_UP, 0, up, end, err) : st;
 }
-
-/* ---- for files that hold matrices in this order ---- */
-
-static size_t bytes_i8(int64_t rows, int64_t cols)
-{
-    return (size_t)steps_i8(rows, cols) + (size_t)padded_rows_of(rows) * sizeof(float);
-}
-
-static size_t bytes_i4(int64_t rows, int64_t cols)
-{
-    return (size_t)steps_i4(rows, cols) + (size_t)padded_rows_of(rows) * sizeof(float);
-}
-
-static size_t bytes_e4m3(int64_t rows, int64_t cols)
-{
-    return (size_t)(powers_e4m3(rows, cols) + padded_rows_of(rows) * parts_of(cols, CHUNK));
-}
-
-size_t rounded_bytes(sa2_dtype dtype, int64_t rows, int64_t cols)
-{
-    return dtype == SA2_I8   ? bytes_i8(rows, cols)
-           : dtype == SA2_I4 ? bytes_i4(rows, cols)
-                             : bytes_e4m3(rows, cols);
-}
-
-/* As f32: what the products multiply by. */
-static void read_row_i8(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
-{
-    row = place_of_row(half, row);
-    float step = *step_at(w->data, steps_i8(w->rows, w->cols), row);
-    for (int64_t col = 0; col < w->cols; col++) {
-        uint32_t word = ((const uint32_t *)w->data)[word_i8(w->cols, row, col)];
-        ((float *)out)[col] = step * (float)(int8_t)(word >> shift_i8(col) & 255);
-    }
-}
-
-static void read_row_i4(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
-{
-    row = place_of_row(half, row);
-    float step = *step_at(w->data, steps_i4(w->rows, w->cols), row);
-    const uint8_t *factors = (const uint8_t *)w->data + factors_i4(w->rows, w->cols);
-    int groups = parts_of(w->cols, I4_GROUP);
-    for (int64_t col = 0; col < w->cols; col++) {
-        uint32_t word = ((const uint32_t *)w->data)[word_i4(w->cols, row, col)];
-        int q = (int)(word >> shift_i4(col) & 15) + (int)I4_LEAST;
-        ((float *)out)[col] =
-            step * (float)(q * factors[factor_place(groups, row, col / I4_GROUP)]);
-    }
-}
-
-static void read_row_e4m3(void *out, const sa2_matrix *w, sa2_matrix_half half, int64_t row)
-{
-    row = place_of_row(half, row);
-    const uint8_t *powers = (const uint8_t *)w->data + powers_e4m3(w->rows, w->cols);
-    int groups = parts_of(w->cols, CHUNK);
-    for (int64_t col = 0; col < w->cols; col++) {
-        uint32_t word = ((const uint32_t *)w->data)[word_i8(w->cols, row, col)];
-        int power = powers[factor_place(groups, row, col / CHUNK)];
-        ((float *)out)[col] =
-            ldexpf(sa2_e4m3_to_f32((uint8_t)(word >> shift_i8(col))), power - 127);
-    }
-}
-
-const sa2_layout layout_i8 = {.name = "cuda-i8-16x32-1",
-                              .dtype = SA2_I8,
-                              .row_dtype = SA2_F32,
-                              .bytes = bytes_i8,
-                              .read_row = read_row_i8,
-                              .cut = nullptr,
-                              .rows_together = 0};
-const sa2_layout layout_i4 = {.name = "cuda-i4-16x64-1",
-                              .dtype = SA2_I4,
-                              .row_dtype = SA2_F32,
-                              .bytes = bytes_i4,
-                              .read_row = read_row_i4,
-                              .cut = nullptr,
-                              .rows_together = 0};
-const sa2_layout layout_e4m3 = {.name = "cuda-e4m3-16x32-1",
-                                .dtype = SA2_E4M3,
-                                .row_dtype = SA2_F32,
-                                .bytes = bytes_e4m3,
-                                .read_row = read_row_e4m3,
-                                .cut = nullptr,
-                                .rows_together = 0};
 } // namespace sa2_cuda

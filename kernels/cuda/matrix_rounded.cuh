@@ -27,6 +27,14 @@ struct in_e4m3 {
 };
 
 static constexpr int I4_GROUP = 64, LANE_WORDS = 4;
+static constexpr float I4_LEAST = -8.0f, I4_MOST = 7.0f;
+
+/* Where a row of the matrix, or of its half, lies among the stored ones. */
+static __host__ __device__ __forceinline__ long long place_of_row(sa2_matrix_half half,
+                                                                  long long row)
+{
+    return half == SA2_MATRIX_ALL ? row : swiglu_row(row, half == SA2_MATRIX_UP, TILE_ROWS);
+}
 
 /* ---- the word of row `row` that has column `col`, and the column's lowest bit in it ---- */
 
@@ -89,6 +97,12 @@ static __host__ __device__ __forceinline__ long long factor_place(int groups, lo
 {
     long long all = row / TILE_ROWS * groups + group;
     return all * TILE_ROWS + row % 8 * 2 + row / 8 % 2;
+}
+
+/* Of a row, in f32, behind `steps` bytes. */
+static __host__ __device__ __forceinline__ float *step_at(void *w, long long steps, long long row)
+{
+    return (float *)((unsigned char *)w + steps) + row;
 }
 
 /* ---- writing: as matrix_write() and matrix_write_swiglu() ---- */
