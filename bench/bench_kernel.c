@@ -6,6 +6,7 @@
 
 #include "bench/ceilings.h"
 #include "bench/kernel_bench.h"
+#include "kernels/cuda/cublaslt.h"
 #include "tools/options.h"
 #include "tools/terminal.h"
 
@@ -39,9 +40,8 @@ static sa2_status measure_ceilings(sa2_kernel_bench *b)
 /* On a GPU; the simulated one has no memory that the library could use. */
 static const char *const *names_of_cublaslt(const sa2_backend *backend)
 {
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", NULL};
     const char *device = sa2_backend_device(backend);
-    return strncmp(device, "cuda", strcspn(device, ":")) == 0 ? names : NULL;
+    return strncmp(device, "cuda", strcspn(device, ":")) == 0 ? sa2_cublaslt_names : NULL;
 }
 
 static sa2_status run_all(sa2_kernel_bench *b)

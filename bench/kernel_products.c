@@ -114,7 +114,7 @@ static void open_reference(sa2_kernel_bench *b)
 {
     if (b->cublaslt != NULL || b->cublaslt_names == NULL)
         return;
-    b->status = sa2_cublaslt_open(&b->cublaslt, b->cublaslt_names, b->stream, &b->err);
+    b->status = sa2_product_cublaslt_open(&b->cublaslt, b->cublaslt_names, b->stream, &b->err);
     b->cublaslt_names = NULL; /* one line is enough */
     if (b->status != SA2_OK)
         do_without(b);
@@ -127,8 +127,8 @@ static void run_reference(void *context, int turn)
     (void)turn; /* its weights are read by nobody else, and caches are emptied before */
     if (b->status != SA2_OK)
         return;
-    b->status = sa2_cublaslt_product(b->cublaslt, r->y.device, r->product->x.device,
-                                     r->product->plain, &b->err);
+    b->status = sa2_product_cublaslt_run(b->cublaslt, r->y.device, r->product->x.device,
+                                         r->product->plain, &b->err);
     r->failed = b->status != SA2_OK;
     if (r->failed)
         sa2_wrap(&b->err, b->status, "%s", r->name);
@@ -238,6 +238,6 @@ void sa2_kernel_products(sa2_kernel_bench *b)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         bench_product(b, &cases[i]);
-    sa2_cublaslt_close(b->cublaslt);
+    sa2_product_cublaslt_close(b->cublaslt);
     b->cublaslt = NULL;
 }

@@ -19,7 +19,7 @@
 
 static const char *const only_fake[] = {FAKE_CUBLASLT, NULL};
 
-enum { ROOM = 40 << 20 };
+enum { ROOM = 40 << 20, OPENING = 9 /* calls */ };
 
 /* Its device memory is the host's too, which is where the fake computes. */
 static void open_bench(sa2_kernel_bench *b, const char *const *names)
@@ -109,13 +109,14 @@ static int lines(const char *text)
 
 /* ---- the product ---- */
 
-static void check_product(sa2_kernel_bench *b, sa2_cublaslt *lt, int64_t m, int64_t n, int64_t k)
+static void check_product(sa2_kernel_bench *b, sa2_product_cublaslt *lt, int64_t m, int64_t n,
+                          int64_t k)
 {
     sa2_kernel_pair x = sa2_kernel_values(b, SA2_BF16, m, k);
     sa2_kernel_pair w = sa2_kernel_values(b, SA2_BF16, n, k);
     sa2_kernel_pair y = sa2_kernel_result(b, SA2_BF16, m, n);
     memset(y.device.data, 0xff, sa2_tensor_bytes(&y.device));
-    assert_int_equal(sa2_cublaslt_product(lt, y.device, x.device, w.device, &b->err), SA2_OK);
+    assert_int_equal(sa2_product_cublaslt_run(lt, y.device, x.device, w.device, &b->err), SA2_OK);
     sa2_kernel_fetch(b, &y);
     assert_int_equal(b->status, SA2_OK);
     for (int64_t i = 0; i < m; i++)
@@ -135,15 +136,15 @@ static void the_product_is_that_of_the_definition_and_each_shape_is_asked_about_
     static const int64_t shapes[][3] = {{1, 32, 64}, {5, 24, 40}, {24, 5, 40}, {5, 24, 41}};
     enum { N = sizeof shapes / sizeof shapes[0] };
     sa2_kernel_bench b;
-    sa2_cublaslt *lt;
+    sa2_product_cublaslt *lt;
     (void)state;
     fake_cublaslt_begin(-1, FAKE_CUBLASLT_FAILS);
     open_bench(&b, NULL);
-    assert_int_equal(sa2_cublaslt_open(&lt, only_fake, b.stream, NULL), SA2_OK);
+    assert_int_equal(sa2_product_cublaslt_open(&lt, only_fake, b.stream, NULL), SA2_OK);
     for (int i = 0; i < 2 * N; i++)
         check_product(&b, lt, shapes[i % N][0], shapes[i % N][1], shapes[i % N][2]);
     assert_int_equal(fake_cublaslt_asked(), N);
-    sa2_cublaslt_close(lt);
+    sa2_product_cublaslt_close(lt);
     close_bench(&b);
 }
 
@@ -181,16 +182,16 @@ static void each_call_fails_in_turn(void **state)
         if (*failed == '\0') {
             assert_true(first && second);
             assert_string_equal(s.complaints, "");
-            /* One to open, and of each shape a plan and five products. */
-            assert_int_equal(call, 1 + 2 * (12 + 5));
+            /* Nine to open, and of each shape four for a plan, and five products. */
+            assert_int_equal(call, OPENING + 2 * (4 + 5));
             break;
         }
-        if (first + second != (call > 0))
+        if (first + second != (call >= OPENING))
             fail_msg("call %d, %s: %s%s", call, failed, s.rows, s.complaints);
         assert_int_equal(lines(s.complaints), 1);
         expect(s.complaints, failed);
         expect(s.complaints, ": an internal cuBLAS operation failed (status 14)\n");
-        if (call > 0)
+        if (call >= OPENING)
             expect(s.complaints, first ? "linear/out/5/cublaslt: " : "linear/out/1/cublaslt: ");
     }
 }
@@ -201,7 +202,7 @@ static void a_wrong_result_has_no_time(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         char name[64];
-        fake_cublaslt_begin(13, FAKE_CUBLASLT_ERRS); /* behind opening and plan */
+        fake_cublaslt_begin(OPENING + 4, FAKE_CUBLASLT_ERRS); /* behind the plan */
         said s = run_bench(filters[i], only_fake);
         assert_string_equal(fake_cublaslt_failed(), "cublasLtMatmul");
         snprintf(name, sizeof name, "%s/cublaslt", filters[i]);
@@ -215,7 +216,7 @@ static void a_wrong_result_has_no_time(void **state)
 static void a_shape_without_an_algorithm_has_no_row(void **state)
 {
     (void)state;
-    fake_cublaslt_begin(12, FAKE_CUBLASLT_EMPTY);
+    fake_cublaslt_begin(OPENING + 3, FAKE_CUBLASLT_EMPTY);
     said s = run_bench("linear/out/", only_fake);
     assert_string_equal(fake_cublaslt_failed(), "cublasLtMatmulAlgoGetHeuristic");
     assert_false(has_row(&s, "linear/out/1/cublaslt"));
