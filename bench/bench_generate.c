@@ -158,6 +158,7 @@ int sa2_bench_generate(int argc, char **argv)
         {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
         {"cuda-graphs", 0, SA2_OPTION_FLAG, &backend.graphs, NULL,
          "start steps of a GPU as graphs"},
+        SA2_LARGE_PRODUCTS_OPTION(&backend.large_products),
         {"sampling", 0, SA2_OPTION_TEXT, &sampling, "WHERE", "auto, host or device"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},

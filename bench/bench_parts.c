@@ -461,6 +461,7 @@ int sa2_bench_parts(int argc, char **argv)
         {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
         {"cuda-graphs", 0, SA2_OPTION_FLAG, &backend.graphs, NULL,
          "start steps of a GPU as graphs"},
+        SA2_LARGE_PRODUCTS_OPTION(&backend.large_products),
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"json", 0, SA2_OPTION_FLAG, &s->bench.json, NULL, "a JSON object a line"},

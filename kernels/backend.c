@@ -66,6 +66,10 @@ static sa2_status open_device(sa2_backend *b, const char *device,
     if (b->driver == NULL)
         return unknown_device(device, err);
     snprintf(b->name, sizeof b->name, "%s", device);
+    if (b->driver->reads_host && options->large_products != NULL &&
+        strcmp(options->large_products, "own") != 0)
+        return sa2_fail(err, SA2_ERR_UNSUPPORTED, "large products \"%s\": a GPU expected, found %s",
+                        options->large_products, device);
     sa2_status st = b->driver->open(&b->device, ordinal, options, err);
     if (st != SA2_OK || b->driver->team != NULL)
         return st;
@@ -203,6 +207,12 @@ void sa2_stream_destroy(sa2_stream *s)
     s->driver->stream_close(s);
     sa2_backend_arena_destroy(s->backend, &s->scratch);
     free(s);
+}
+
+size_t sa2_backend_stream_bytes(const sa2_backend *backend)
+{
+    return backend->driver->stream_bytes != NULL ? backend->driver->stream_bytes(backend->device)
+                                                 : 0;
 }
 
 sa2_backend *sa2_stream_backend(const sa2_stream *s)

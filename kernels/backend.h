@@ -18,6 +18,11 @@ typedef struct sa2_backend_options {
     const char *
         isa; /* of "cpu": "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
     bool graphs; /* of "cuda": groups of ops (below) start as one graph */
+    /* Of "cuda": who computes products of 1024 rows and more of sa2_linear(). "own" (or NULL): ours, and a row does not
+     * depend on the others. "cublaslt": that library, with x in bf16; results lie within the rounding to bf16, but depend
+     * on the number of rows. Behind it, if wanted: ",file=PATH" of the library, ",rows=N" from which on, ",piece=N" rows
+     * of weights at a time. A device without it, and "cpu", refuse. */
+    const char *large_products;
 } sa2_backend_options;
 
 /* Errors: SA2_ERR_UNSUPPORTED for a device or instruction set that is not here, with those that are;
@@ -58,6 +63,9 @@ sa2_status sa2_stream_create(sa2_stream **s, sa2_backend *backend, size_t scratc
                              sa2_error *err);
 void sa2_stream_destroy(sa2_stream *s);
 sa2_backend *sa2_stream_backend(const sa2_stream *s);
+
+/* What each stream has of the device's memory beside its scratch: lists, partial sums, and for large products by a library. */
+size_t sa2_backend_stream_bytes(const sa2_backend *backend);
 
 /* Waits for all ops; the first failure since the last call, which it clears. */
 sa2_status sa2_stream_finish(sa2_stream *s, sa2_error *err);

@@ -33,6 +33,7 @@ typedef struct sa2_driver {
     /* Sets s->device to what the ops find there. */
     sa2_status (*stream_open)(sa2_stream *s, void *device, sa2_error *err);
     void (*stream_close)(sa2_stream *s);
+    size_t (*stream_bytes)(const void *device); /* of the device's memory; NULL: none */
     sa2_status (*finish)(sa2_stream *s, sa2_error *err);
     void (*poll)(sa2_stream *s, void **queue, bool *idle); /* as sa2_stream_poll() */
     sa2_status (*upload)(sa2_stream *s, void *dst, const void *src, size_t bytes, sa2_error *err);

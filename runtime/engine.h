@@ -44,6 +44,9 @@ typedef struct sa2_engine_options {
     const char *isa;    /* "auto" (or NULL): of the CPU backend */
     int n_threads;      /* 0: all processors */
     bool cuda_graphs;   /* steps start as graphs where the device has them; answers are the same */
+    /* Of a GPU: "own" (or NULL), or "cublaslt", whose settings are in backend.h: that library computes products of 1024 rows
+     * and more. An answer then depends on the rows that are computed with its prompt, within the rounding to bf16. */
+    const char *large_products;
     sa2_sampling_place sampling;
     bool f32;     /* activations and cache in f32 instead of bf16 */
     bool kv_int8; /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */

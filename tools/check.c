@@ -141,6 +141,7 @@ static int open_and_check(check *c, int argc, char **argv)
          "auto, c, avx2, avx512, avx512bf16, amx"},
         {"cuda-graphs", 0, SA2_OPTION_FLAG, &c->backend_options.graphs, NULL,
          "start steps of a GPU as graphs"},
+        SA2_LARGE_PRODUCTS_OPTION(&c->backend_options.large_products),
         {"threads", 't', SA2_OPTION_INT, &c->backend_options.n_threads, "N",
          "threads (all processors)"},
         {"json", 0, SA2_OPTION_FLAG, &c->json, NULL, "a JSON object a line"},

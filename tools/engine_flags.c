@@ -21,6 +21,7 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
          "threads of the CPU backend (all processors; this rank's share)"},
         {"cuda-graphs", 0, SA2_OPTION_FLAG, &o->cuda_graphs, NULL,
          "start steps of a GPU as graphs; answers are the same"},
+        SA2_LARGE_PRODUCTS_OPTION(&o->large_products),
         {"sampling", 0, SA2_OPTION_TEXT, &f->sampling, "WHERE",
          "choose tokens on the host or the device (auto: host); they are the same"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},

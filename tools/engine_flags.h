@@ -10,7 +10,7 @@
 #include "tools/rank_flags.h"
 #include "tools/terminal.h"
 
-enum { SA2_ENGINE_FLAGS_MAX = 24, SA2_SAMPLING_FLAGS_MAX = 28 };
+enum { SA2_ENGINE_FLAGS_MAX = 25, SA2_SAMPLING_FLAGS_MAX = 28 };
 
 /* ---- the engine ---- */
 

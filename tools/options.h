@@ -30,6 +30,14 @@ typedef struct sa2_option {
     const char *help;
 } sa2_option;
 
+/* A line of a table for what sa2_backend_options and sa2_engine_options have of it. */
+#define SA2_LARGE_PRODUCTS_OPTION(text)                                                            \
+    {                                                                                              \
+        "large-products", 0, SA2_OPTION_TEXT, text, "HOW",                                         \
+            "products of 1024 rows and more on a GPU: own, or cublaslt[,file=PATH][,rows=N]"       \
+            "[,piece=N], whose results depend on the rows beside them"                             \
+    }
+
 enum { SA2_OPTION_LIST_MAX = 256 };
 
 typedef struct sa2_option_list {

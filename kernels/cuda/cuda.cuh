@@ -12,6 +12,7 @@
 #include "kernels/cuda/ptx.cuh"
 
 extern "C" {
+#include "kernels/cuda/large_products.h"
 #include "kernels/driver.h"
 }
 
@@ -98,6 +99,10 @@ struct queue {
     int n_sent; /* since the beginning of `lists`; of these the last N_SENT are known */
 
     float *partials; /* [PARTIAL_BYTES] of one op, in device memory */
+
+    const sa2_large_products *large; /* the device's */
+    unsigned char
+        *plain; /* [PLAIN_BYTES + SUM_BYTES] for them (product_library.cuh); NULL: all are ours */
 
     unsigned char *inbox; /* pinned [INBOX_BYTES]: downloads until finish() */
     size_t inbox_used;

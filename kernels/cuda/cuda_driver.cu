@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/cuda/cuda_ops.cuh"
+#include "kernels/cuda/product_library.cuh"
 
 namespace sa2_cuda
 {
@@ -20,6 +21,7 @@ struct device {
     int ordinal, processors;
     bool overlaps; /* of its queues */
     bool graphs;
+    sa2_large_products large;
     char variant[96];
     int host_threads;
     struct {
@@ -107,13 +109,19 @@ static sa2_status open_device(void **result, int ordinal, const sa2_backend_opti
     made->graphs = options->graphs;
     made->host_threads = options->n_threads > 0 ? options->n_threads : processors();
     snprintf(made->variant, sizeof made->variant, "%s %.64s", architecture, properties.name);
-    *result = made;
-    return SA2_OK;
+    sa2_status st = sa2_large_products_open(&made->large, options->large_products, err);
+    if (st == SA2_OK)
+        *result = made;
+    else
+        free(made);
+    return st;
 }
 
-static void close_device(void *device)
+static void close_device(void *opened)
 {
-    free(device);
+    device *d = (device *)opened;
+    sa2_large_products_close(&d->large);
+    free(d);
 }
 
 static const char *variant(const void *opened)
@@ -201,6 +209,7 @@ static void stream_close(sa2_stream *s)
     for (int i = 0; i < 2; i++)
         if (q->marks[i] != NULL)
             cudaEventDestroy(q->marks[i]);
+    cudaFree(q->plain);
     cudaFree(q->partials);
     cudaFree(q->lists);
     free(q->mirror);
@@ -228,6 +237,8 @@ static cudaError_t open_queue(queue *q)
         error = cudaMalloc((void **)&q->lists, SLOT_BYTES);
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&q->partials, PARTIAL_BYTES);
+    if (error == cudaSuccess && q->large->library != NULL)
+        error = cudaMalloc((void **)&q->plain, PLAIN_BYTES + SUM_BYTES);
     for (int i = 0; i < N_SLOTS && error == cudaSuccess; i++)
         error = cudaEventCreateWithFlags(&q->free[i], cudaEventDisableTiming);
     for (int i = 0; i < 2 && error == cudaSuccess; i++)
@@ -247,6 +258,7 @@ static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
     q->owner = (const device *)opened;
     q->processors = q->owner->processors;
     q->overlaps = q->owner->overlaps;
+    q->large = &q->owner->large;
     s->device = q;
     cudaError_t error = open_queue(q);
     sa2_status st = error == cudaSuccess ? find_wgmma(s, err) : failed("queue", error, err);
@@ -255,6 +267,12 @@ static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
     if (st != SA2_OK)
         stream_close(s);
     return st;
+}
+
+static size_t stream_bytes(const void *opened)
+{
+    const device *d = (const device *)opened;
+    return SLOT_BYTES + PARTIAL_BYTES + (d->large.library != NULL ? PLAIN_BYTES + SUM_BYTES : 0);
 }
 
 /* Room for `bytes` in pinned memory, at most SLOT_BYTES; it may be written at once. */
@@ -486,6 +504,7 @@ extern "C" const sa2_driver sa2_cuda_driver = {
     .unpin = sa2_cuda::unpin,
     .stream_open = sa2_cuda::stream_open,
     .stream_close = sa2_cuda::stream_close,
+    .stream_bytes = sa2_cuda::stream_bytes,
     .finish = sa2_cuda::finish,
     .poll = sa2_cuda::poll,
     .upload = sa2_cuda::upload,

@@ -1,6 +1,7 @@
 /* linear.cu - contract: sa2_linear() in kernels/ops.h; kernels in product_*.cu. */
 #include "kernels/cuda/cuda_ops.cuh"
 #include "kernels/cuda/matrix_rounded.cuh"
+#include "kernels/cuda/product_library.cuh"
 
 namespace sa2_cuda
 {
@@ -66,6 +67,7 @@ sa2_status linear(sa2_stream *s, const sa2_linear_args *a, sa2_error *err)
     p.epilogue.slope = a->slope;
     p.epilogue.accumulate = a->accumulate;
     set_gate(&p.epilogue, fault_kind::LINEAR, s, a->gate, a->gate_rows);
-    return run_product(s, "linear", p, err);
+    return is_of_library(s, p) ? run_product_library(s, "linear", p, err)
+                               : run_product(s, "linear", p, err);
 }
 } // namespace sa2_cuda

@@ -89,8 +89,11 @@ sa2_kv_cache_options sa2_engine_plan_cache(const sa2_engine_plan *p)
 
 sa2_backend_options sa2_engine_plan_device(const sa2_engine_options *o)
 {
-    return (sa2_backend_options){
-        .device = o->device, .isa = o->isa, .n_threads = o->n_threads, .graphs = o->cuda_graphs};
+    return (sa2_backend_options){.device = o->device,
+                                 .isa = o->isa,
+                                 .n_threads = o->n_threads,
+                                 .graphs = o->cuda_graphs,
+                                 .large_products = o->large_products};
 }
 
 sa2_model_options sa2_engine_plan_model(const sa2_engine_options *o)
@@ -245,8 +248,9 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
         plan_step(p, o, model);
         if (model->shard.rank == 0)
             plan_service(p, o, model, t, s);
-        p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->host + p->requests +
-                 p->speech;
+        p->streams = (t != NULL ? 2 : 1) * sa2_backend_stream_bytes(backend);
+        p->sum = p->weights + p->pages + p->device + p->work + p->scratch + p->streams + p->host +
+                 p->requests + p->speech;
     }
     sa2_stream_destroy(s);
     return st;
@@ -254,17 +258,18 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
 
 /* ---- telling ---- */
 
-enum { N_ITEMS = 9, LINE = 128 };
+enum { N_ITEMS = 10, LINE = 128 };
 
 static void write_lines(const sa2_engine_plan *p, char lines[N_ITEMS][LINE])
 {
     const struct {
         const char *name;
         size_t bytes;
-    } items[N_ITEMS] = {
-        {"weights", p->weights},   {"keys and values", p->pages}, {"step", p->device},
-        {"activations", p->work},  {"scratch", p->scratch},       {"tables", p->host},
-        {"requests", p->requests}, {"speech", p->speech},         {"sum", p->sum}};
+    } items[N_ITEMS] = {{"weights", p->weights}, {"keys and values", p->pages},
+                        {"step", p->device},     {"activations", p->work},
+                        {"scratch", p->scratch}, {"streams", p->streams},
+                        {"tables", p->host},     {"requests", p->requests},
+                        {"speech", p->speech},   {"sum", p->sum}};
     for (int i = 0; i < N_ITEMS; i++) {
         int n = snprintf(lines[i], LINE, "memory: %-15s %10.1f MB", items[i].name,
                          (double)items[i].bytes * 1e-6);

@@ -18,11 +18,13 @@ typedef struct sa2_engine_plan {
 
     /* Bytes. */
     size_t weights;
-    size_t pages;    /* keys and values */
-    size_t device;   /* tensors of a step, rows of sound */
-    size_t work;     /* activations */
-    size_t scratch;  /* of single ops */
-    size_t host;     /* tables, logits, samplers, messages of ranks */
+    size_t pages;   /* keys and values */
+    size_t device;  /* tensors of a step, rows of sound */
+    size_t work;    /* activations */
+    size_t scratch; /* of single ops */
+    size_t
+        streams; /* what each stream of the device has for itself: the step's, and that of speech */
+    size_t host; /* tables, logits, samplers, messages of ranks */
     size_t requests; /* sounds, ids and texts of all requests together */
     size_t speech;   /* token2wav and its voices */
     size_t sum;

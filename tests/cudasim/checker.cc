@@ -170,6 +170,22 @@ void check_all_ended()
     all_ended = counter;
 }
 
+void check_library_start()
+{
+    check_all_ended();
+    global.launch = ++counter;
+}
+
+void check_library_access(const void *p, size_t bytes, access kind)
+{
+    check_host_copy(p, bytes, kind);
+    uintptr_t at = (uintptr_t)p - global.base;
+    if (at >= global.bytes || bytes == 0)
+        stop("bounds", "a library leaves the memory of the device");
+    for (size_t i = at / 8; kind == access::WRITE && i <= (at + bytes - 1) / 8; i++)
+        writers[i] = global.launch;
+}
+
 void check_launch(const void *arguments, size_t bytes)
 {
     argument_base = (uintptr_t)arguments;

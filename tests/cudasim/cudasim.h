@@ -3,6 +3,9 @@
 #ifndef CUDASIM_CUDASIM_H
 #define CUDASIM_CUDASIM_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -15,6 +18,11 @@ int cudasim_count(const char *call);
 
 /* The device vanishes: after `after` calls of any kind all fail with `error`, until cudasim_lose(0, 0). */
 void cudasim_lose(int after, int error);
+
+/* What a library does on the device beside our kernels: it starts a kernel, in the ordinary way, when all before it have
+ * ended; and that kernel reads or writes bytes. */
+void cudasim_library_starts(void);
+void cudasim_library_access(const void *p, size_t bytes, bool writes);
 
 #ifdef __cplusplus
 }

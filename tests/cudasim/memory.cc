@@ -124,6 +124,18 @@ cudaError_t cudaGetLastError(void)
     return error;
 }
 
+/* ---- libraries on the device ---- */
+
+void cudasim_library_starts(void)
+{
+    check_library_start();
+}
+
+void cudasim_library_access(const void *p, size_t bytes, bool writes)
+{
+    check_library_access(p, bytes, writes ? access::WRITE : access::READ);
+}
+
 /* ---- devices: two, so that ordinals mean something ---- */
 
 cudaError_t cudaGetDeviceCount(int *count)

@@ -148,6 +148,8 @@ bool check_free(void *p); /* false: not an allocation */
 void check_host_copy(const void *p, size_t bytes, access kind);
 void check_device_copy(void *to, const void *from, size_t bytes); /* what nobody wrote stays so */
 void check_all_ended(); /* kernels so far, before anything that follows starts */
+void check_library_start();
+void check_library_access(const void *p, size_t bytes, access kind);
 void check_launch(const void *arguments, size_t bytes);
 void check_block();
 void check_access(const void *p, size_t bytes, access kind, const void *pc);

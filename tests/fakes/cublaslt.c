@@ -1,7 +1,6 @@
 /* cublaslt.c - the calls of cuBLASLt that products in bf16 need, on memory that the host may use; each of them can be made to
  * fail. A library of its own, as the real one is.
  */
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,7 @@ typedef struct desc {
 typedef struct layout {
     uint64_t rows, cols;
     int64_t stride;
+    int type;
 } layout;
 
 typedef struct preference {
@@ -27,15 +27,17 @@ typedef struct preference {
 } preference;
 
 static struct {
-    int fail_call, calls, asked;
+    int fail_call, calls, asked, products;
     fake_cublaslt_fault fault;
     const char *failed;
+    void (*starts)(void);
+    void (*access)(const void *p, size_t bytes, bool writes);
 } all;
 
 void fake_cublaslt_begin(int fail_call, fake_cublaslt_fault fault)
 {
     all.fail_call = fail_call;
-    all.calls = all.asked = 0;
+    all.calls = all.asked = all.products = 0;
     all.fault = fault;
     all.failed = "";
 }
@@ -53,6 +55,18 @@ const char *fake_cublaslt_failed(void)
 int fake_cublaslt_asked(void)
 {
     return all.asked;
+}
+
+int fake_cublaslt_products(void)
+{
+    return all.products;
+}
+
+void fake_cublaslt_watch(void (*starts)(void),
+                         void (*access)(const void *p, size_t bytes, bool writes))
+{
+    all.starts = starts;
+    all.access = access;
 }
 
 /* This call's turn. */
@@ -123,9 +137,9 @@ int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value,
 int cublasLtMatrixLayoutCreate(void **made, int type, uint64_t rows, uint64_t cols, int64_t stride)
 {
     int status = create("cublasLtMatrixLayoutCreate", made, sizeof(layout),
-                        type == BF16 && stride >= (int64_t)rows);
+                        (type == BF16 || type == F32) && stride >= (int64_t)rows);
     if (status == SUCCESS)
-        *(layout *)*made = (layout){rows, cols, stride};
+        *(layout *)*made = (layout){rows, cols, stride, type};
     return status;
 }
 
@@ -164,13 +178,14 @@ int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *
 /* Rows and columns of an operand as it is multiplied. */
 static layout turned(const layout *l, int transposed)
 {
-    return transposed ? (layout){l->cols, l->rows, 0} : *l;
+    return transposed ? (layout){l->cols, l->rows, 0, l->type} : *l;
 }
 
 static bool fit(const desc *o, const layout *a, const layout *b, const layout *d)
 {
     layout left = turned(a, o->transposed_a), right = turned(b, o->transposed_b);
-    return left.cols == right.rows && d->rows == left.rows && d->cols == right.cols;
+    return left.cols == right.rows && d->rows == left.rows && d->cols == right.cols &&
+           a->type == BF16 && b->type == BF16;
 }
 
 /* The algorithm has the shape in it, the workspace that it was promised, and an alignment. */
@@ -194,6 +209,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *made, void *a, void *b, v
         .algorithm = {{y->rows, y->cols, ((const layout *)a)->rows, alignment}},
         .workspace_bytes = p->workspace_bytes};
     answers[0].algorithm.words[4] = p->workspace_bytes;
+    answers[0].algorithm.words[5] = (uint64_t)y->type;
     return SUCCESS;
 }
 
@@ -227,6 +243,34 @@ static bool is_aligned(const void *p, uint64_t bytes)
     return (uintptr_t)p % bytes == 0;
 }
 
+static void watch(const void *data, const layout *l, bool writes)
+{
+    size_t element = l->type == F32 ? 4 : 2;
+    for (uint64_t col = 0; all.access != NULL && col < l->cols; col++)
+        all.access((const char *)data + col * (uint64_t)l->stride * element, l->rows * element,
+                   writes);
+}
+
+/* Where the algorithm was chosen for another product, or for memory that is not this. */
+static bool is_of(const fake_cublaslt_algorithm *algorithm, const layout *w, const layout *y,
+                  size_t workspace_bytes)
+{
+    const uint64_t *words = algorithm->words;
+    return words[0] == y->rows && words[1] == y->cols && words[2] == w->rows &&
+           words[4] <= workspace_bytes && words[5] == (uint64_t)y->type;
+}
+
+static void put(void *y_data, const layout *y, uint64_t row, uint64_t col, float sum, float beta)
+{
+    uint64_t at = row + col * (uint64_t)y->stride;
+    float *f32 = (float *)y_data + at;
+    uint16_t *bf16 = (uint16_t *)y_data + at;
+    if (y->type == F32)
+        *f32 = beta != 0.0f ? sum + beta * *f32 : sum;
+    else
+        *bf16 = to_bf16(beta != 0.0f ? sum + beta * from_bf16(bf16, 0) : sum);
+}
+
 int cublasLtMatmul(void *handle, void *made, const void *alpha, const void *a_data, void *a,
                    const void *b_data, void *b, const void *beta, const void *c_data, void *c,
                    void *d_data, void *d, const fake_cublaslt_algorithm *algorithm, void *workspace,
@@ -237,16 +281,20 @@ int cublasLtMatmul(void *handle, void *made, const void *alpha, const void *a_da
     bool broken = is_broken("cublasLtMatmul");
     if (broken && all.fault == FAKE_CUBLASLT_FAILS)
         return INTERNAL_ERROR;
-    if (handle == NULL || c_data != d_data || c != d || *(const float *)beta != 0.0f ||
-        queue == NULL || !fit(o, w, x, y))
+    if (handle == NULL || c_data != d_data || c != d || queue == NULL || !fit(o, w, x, y))
         return INVALID_VALUE;
-    if (algorithm->words[0] != y->rows || algorithm->words[1] != y->cols ||
-        algorithm->words[2] != w->rows || algorithm->words[4] > workspace_bytes)
-        return NOT_SUPPORTED;
     uint64_t alignment = algorithm->words[3];
-    if (!is_aligned(a_data, alignment) || !is_aligned(b_data, alignment) ||
-        !is_aligned(d_data, alignment) || !is_aligned(workspace, alignment))
+    if (!is_of(algorithm, w, y, workspace_bytes) || !is_aligned(a_data, alignment) ||
+        !is_aligned(b_data, alignment) || !is_aligned(d_data, alignment) ||
+        !is_aligned(workspace, alignment))
         return NOT_SUPPORTED;
+    if (all.starts != NULL)
+        all.starts();
+    watch(a_data, w, false);
+    watch(b_data, x, false);
+    if (*(const float *)beta != 0.0f)
+        watch(d_data, y, false);
+    watch(d_data, y, true);
     uint64_t k = turned(w, o->transposed_a).cols;
     for (uint64_t i = 0; i < y->rows; i++)
         for (uint64_t j = 0; j < y->cols; j++) {
@@ -256,8 +304,8 @@ int cublasLtMatmul(void *handle, void *made, const void *alpha, const void *a_da
                        element(b_data, x, o->transposed_b, l, j);
             sum *= *(const float *)alpha;
             bool spoiled = broken && j == y->cols - 1;
-            ((uint16_t *)d_data)[i + j * (uint64_t)y->stride] =
-                to_bf16(spoiled ? sum + 1.0f + sum * 0.1f : sum);
+            put(d_data, y, i, j, spoiled ? sum + 1.0f + sum * 0.1f : sum, *(const float *)beta);
         }
+    all.products++;
     return SUCCESS;
 }

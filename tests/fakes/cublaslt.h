@@ -3,6 +3,7 @@
 #ifndef SA2_TESTS_FAKES_CUBLASLT_H
 #define SA2_TESTS_FAKES_CUBLASLT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,12 @@ void fake_cublaslt_begin(int fail_call, fake_cublaslt_fault fault);
 int fake_cublaslt_calls(void);
 const char *fake_cublaslt_failed(void);
 int fake_cublaslt_asked(void);
+
+int fake_cublaslt_products(void); /* the same, of products that were right */
+
+/* For a simulated device: told of each product that starts, and of the memory that it reads and writes. NULL: nobody is. */
+void fake_cublaslt_watch(void (*starts)(void),
+                         void (*access)(const void *p, size_t bytes, bool writes));
 
 /* The calls themselves, as NVIDIA's documentation has them. */
 typedef struct fake_cublaslt_algorithm {
