@@ -21,8 +21,13 @@ typedef struct sa2_kernel_bench {
     int rows[SA2_KERNEL_MAX_ROWS], n_rows; /* asked for; none: those of each case */
     int shrink;                            /* all sizes are divided by it: 1, or for a simulator */
     const char *const *cublaslt_names;     /* beside our products in bf16, or NULL: nothing */
+    const char *
+        large_products; /* beside them too: of a backend whose large products are the library's; NULL: nothing */
+    int large_rows; /* from which on it is beside them */
     sa2_product_cublaslt
-        *cublaslt;     /* opened with the first of them; sa2_kernel_products() closes it */
+        *cublaslt;              /* opened with the first of them; sa2_kernel_products() closes it */
+    sa2_backend *large_backend; /* opened with large_products, and closed, likewise */
+    sa2_stream *large_stream;
     sa2_status status; /* of the first failure */
     sa2_error err;
 } sa2_kernel_bench;

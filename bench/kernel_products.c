@@ -175,6 +175,55 @@ static void bench_reference(product_run *p, const char *ours)
         do_without(b);
 }
 
+/* ---- the same product in an engine whose large products are cuBLASLt's ---- */
+
+static void close_large(sa2_kernel_bench *b)
+{
+    sa2_stream_destroy(b->large_stream);
+    sa2_backend_close(b->large_backend);
+    b->large_stream = NULL;
+    b->large_backend = NULL;
+}
+
+static void open_large(sa2_kernel_bench *b)
+{
+    if (b->large_stream != NULL || b->large_products == NULL || b->status != SA2_OK)
+        return;
+    const sa2_backend_options options = {.device = sa2_backend_device(b->bench.backend),
+                                         .n_threads = 1,
+                                         .large_products = b->large_products};
+    b->status = sa2_backend_open(&b->large_backend, &options, &b->err);
+    if (b->status == SA2_OK)
+        b->status = sa2_stream_create(&b->large_stream, b->large_backend, 0, &b->err);
+    b->large_products = NULL;
+    if (b->status != SA2_OK) {
+        close_large(b);
+        do_without(b);
+    }
+}
+
+/* Weights as the engine has them, and y as it wants it: unpacking and all. */
+static void bench_large(product_run *p, const char *ours, double bytes, double flops)
+{
+    sa2_kernel_bench *b = p->bench;
+    sa2_stream *own = b->stream;
+    char name[80];
+    snprintf(name, sizeof name, "%s/engine_cublaslt", ours);
+    b->status = sa2_stream_finish(own, &b->err); /* weights are there */
+    if (b->status != SA2_OK)
+        return;
+    b->stream = b->large_stream;
+    run_product(p, 0);
+    sa2_kernel_fetch(b, &p->y);
+    if (b->status != SA2_OK)
+        sa2_wrap(&b->err, b->status, "%s", name);
+    judge(p, name);
+    sa2_kernel_report(b, name, run_product, p, bytes, flops, true);
+    b->stream = own;
+    if (b->status != SA2_OK)
+        do_without(b);
+}
+
 /* ---- cases ---- */
 
 static void bench_rows(product_run *p, const product_case *c, const char *name, int rows)
@@ -190,10 +239,13 @@ static void bench_rows(product_run *p, const product_case *c, const char *name, 
         judge(p, name);
         double bytes = (double)sa2_matrix_bytes(b->stream, c->dtype, n, k) +
                        (double)sa2_tensor_bytes(&p->x.host) + (double)sa2_tensor_bytes(&p->y.host);
-        sa2_kernel_report(b, name, run_product, p, bytes, 2.0 * (double)n * (double)k * rows,
-                          c->dtype == SA2_BF16);
+        double flops = 2.0 * (double)n * (double)k * rows;
+        sa2_kernel_report(b, name, run_product, p, bytes, flops, c->dtype == SA2_BF16);
         if (b->cublaslt != NULL && c->dtype == SA2_BF16 && b->status == SA2_OK)
             bench_reference(p, name);
+        if (b->large_stream != NULL && c->dtype == SA2_BF16 && rows >= b->large_rows &&
+            b->status == SA2_OK)
+            bench_large(p, name, bytes, flops);
     }
     sa2_arena_rewind(&b->device, device);
     sa2_arena_rewind(&b->host, host);
@@ -211,6 +263,8 @@ static void bench_product(sa2_kernel_bench *b, const product_case *c)
             continue;
         if (c->dtype == SA2_BF16)
             open_reference(b);
+        if (b->cublaslt != NULL)
+            open_large(b);
         if (p.n_copies == 0)
             make_weights(&p, c, sa2_kernel_size(b, c->n, 32), sa2_kernel_size(b, c->k, 32));
         bench_rows(&p, c, name, rows[i]);
@@ -238,6 +292,7 @@ void sa2_kernel_products(sa2_kernel_bench *b)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         bench_product(b, &cases[i]);
+    close_large(b);
     sa2_product_cublaslt_close(b->cublaslt);
     b->cublaslt = NULL;
 }

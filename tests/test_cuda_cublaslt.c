@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "bench/kernel_bench.h"
+#include "tests/cudasim/cudasim.h"
 #include "tests/fakes/cublaslt.h"
 
 /* ---- a bench on the simulated device ---- */
@@ -54,7 +55,7 @@ static void read_back(FILE *file, char *text, size_t bytes)
 }
 
 /* Products whose name holds the filter, which must work. */
-static said run_bench(const char *filter, const char *const *names)
+static said run_bench_beside(const char *filter, const char *const *names, const char *large)
 {
     FILE *files[2];
     int saved[2];
@@ -65,6 +66,8 @@ static said run_bench(const char *filter, const char *const *names)
     b.n_rows = 2;
     b.rows[0] = 1;
     b.rows[1] = 5;
+    b.large_products = large;
+    b.large_rows = 5;
     fflush(stdout);
     for (int i = 0; i < 2; i++) {
         files[i] = tmpfile();
@@ -83,6 +86,11 @@ static said run_bench(const char *filter, const char *const *names)
         fail_msg("%s", b.err.message);
     close_bench(&b);
     return s;
+}
+
+static said run_bench(const char *filter, const char *const *names)
+{
+    return run_bench_beside(filter, names, NULL);
 }
 
 static void expect(const char *text, const char *part)
@@ -223,6 +231,38 @@ static void a_shape_without_an_algorithm_has_no_row(void **state)
     expect(s.complaints, "linear/out/1/cublaslt: cublasLtMatmulAlgoGetHeuristic: no algorithm\n");
 }
 
+/* ---- in an engine ---- */
+
+static void many_rows_have_a_row_of_the_engines_path(void **state)
+{
+    static const char by_library[] = "cublaslt,rows=5,file=" FAKE_CUBLASLT;
+    (void)state;
+    fake_cublaslt_begin(-1, FAKE_CUBLASLT_FAILS);
+    fake_cublaslt_watch(cudasim_library_starts, cudasim_library_access);
+    said s = run_bench_beside("linear/", only_fake, by_library);
+    assert_true(has_row(&s, "linear/gate_up/5/engine_cublaslt"));
+    assert_true(has_row(&s, "linear/encoder_down/5/engine_cublaslt"));
+    assert_false(has_row(&s, "linear/gate_up/1/engine_cublaslt"));
+    assert_false(has_row(&s, "linear/flow_up_f32/5/engine_cublaslt"));
+    assert_string_equal(s.complaints, "");
+
+    /* The first of its products is wrong: behind both openings, and of each row a plan and five products. */
+    fake_cublaslt_begin(2 * OPENING + 2 * (4 + 5) + 4, FAKE_CUBLASLT_ERRS);
+    s = run_bench_beside("linear/out/", only_fake, by_library);
+    assert_string_equal(fake_cublaslt_failed(), "cublasLtMatmul");
+    assert_true(has_row(&s, "linear/out/5") && has_row(&s, "linear/out/5/cublaslt"));
+    assert_false(has_row(&s, "linear/out/5/engine_cublaslt"));
+    expect(s.complaints, "linear/out/5/engine_cublaslt: ");
+    expect(s.complaints, "no time for a wrong result\n");
+
+    s = run_bench_beside("linear/out/", only_fake, "cublaslt,file=libnothing.so");
+    assert_true(has_row(&s, "linear/out/5/cublaslt"));
+    assert_false(has_row(&s, "linear/out/5/engine_cublaslt"));
+    assert_int_equal(lines(s.complaints), 1);
+    expect(s.complaints, "libnothing.so");
+    fake_cublaslt_watch(NULL, NULL);
+}
+
 /* ---- libraries ---- */
 
 static void without_the_library_one_line_says_so(void **state)
@@ -257,6 +297,7 @@ int main(void)
         cmocka_unit_test(each_call_fails_in_turn),
         cmocka_unit_test(a_wrong_result_has_no_time),
         cmocka_unit_test(a_shape_without_an_algorithm_has_no_row),
+        cmocka_unit_test(many_rows_have_a_row_of_the_engines_path),
         cmocka_unit_test(without_the_library_one_line_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

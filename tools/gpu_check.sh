@@ -132,6 +132,17 @@ sampling() {
     echo "the same tokens and log-probabilities from host and device"
 }
 
+# Golden cases in bf16 with every product that cuBLASLt can have, where that library is: it is none of the driver's.
+large_products() {
+    cd "$kit/tests/golden" || return 1
+    "$sa2" check --quiet --device "$device" --dtype bf16 --large-products cublaslt,rows=1 \
+        language_model/[!r]*.safetensors token2wav/flow_*.safetensors >"$work/large" 2>&1 && touch "$work/has_cublaslt"
+    local status=$?
+    grep -q 'cuBLASLt: .*cannot open' "$work/large" && { echo "left out: $(grep -m 1 -o 'cuBLASLt: .*' "$work/large")"; return 0; }
+    cat "$work/large"
+    return $status
+}
+
 # The model that really hears and speaks: transcripts as the processor writes them, one by one and in one batch.
 nano() {
     local q=$kit/bin/models/nano/questions
@@ -155,7 +166,7 @@ sanitizer() { # TOOL
 }
 
 [ "$device" != cuda ] || step probe 30 "$kit/bin/cuda_probe"
-export -f operations golden tokens graphs sampling nano sanitizer
+export -f operations golden tokens graphs sampling large_products nano sanitizer
 export kit sa2 device out work
 step operations 120 bash -c operations
 step golden 90 bash -c 'golden f32'
@@ -163,6 +174,7 @@ step golden_bf16 60 bash -c 'golden bf16'
 step tokens 30 bash -c tokens
 step graphs 30 bash -c graphs
 step sampling 40 bash -c sampling
+[ "$device" != cuda ] || step large_products 60 bash -c large_products
 [ $preset = tiny ] || step nano 60 bash -c nano
 
 # ---- fast ----
@@ -187,6 +199,13 @@ bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --thre
 bench generate_graphs 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --cuda-graphs
 bench generate_sampling 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device
 bench generate_cache_int8 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --kv-cache-dtype int8
+# Prompts in steps of 2048 rows, by our own products and by the library's.
+prompts="--batches 1,2 --prompt 4096 --length 2 --max-num-batched-tokens 2048"
+if [ -e "$work/has_cublaslt" ]; then
+    bench generate_prompts 60 generate --preset $preset $prompts --threads "$(nproc)"
+    bench generate_prompts_cublaslt 60 generate --preset $preset $prompts --threads "$(nproc)" --large-products cublaslt
+    bench kernels_large 60 kernel --seconds "$bench_seconds" --filter linear --rows 512,1024,2048,4096
+fi
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
     [ "$device" != cuda ] || step $tool 60 bash -c "sanitizer $tool"
