@@ -204,7 +204,9 @@ prompts="--batches 1,2 --prompt 4096 --length 2 --max-num-batched-tokens 2048"
 if [ -e "$work/has_cublaslt" ]; then
     bench generate_prompts 60 generate --preset $preset $prompts --threads "$(nproc)"
     bench generate_prompts_cublaslt 60 generate --preset $preset $prompts --threads "$(nproc)" --large-products cublaslt
-    bench kernels_large 60 kernel --seconds "$bench_seconds" --filter linear --rows 512,1024,2048,4096
+    for of in gate_up down qkv; do
+        bench large_$of 40 kernel --seconds "$bench_seconds" --filter "linear/$of" --rows 512,1024,2048,4096
+    done
 fi
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
