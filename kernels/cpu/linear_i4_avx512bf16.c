@@ -10,7 +10,7 @@
 
 enum {
     STRIP_ROWS = 8,
-    CHUNK_ROWS = 192,
+    CHUNK_ROWS = 512,
 };
 
 /* ---- panels: those of linear_i4.h, and behind them -128 times the sum of each span, [cols / 256, 16] ---- */
@@ -35,6 +35,13 @@ static void pack(const sa2_product *p, int64_t row, int n, void *panel)
     for (int64_t g = 0; g < sa2_i4_groups(cols); g++)
         for (int i = 0; i < n; i++)
             out[g / I4_SPAN_GROUPS * SA2_BLOCK + i] += 16 * of_group[g * SA2_BLOCK + i];
+}
+
+/* vpdpbusd, as GCC 12 has two registers for each sum in a loop of _mm512_dpbusd_epi32() and moves it between them. */
+static inline __attribute__((always_inline)) void add_products(__m512i *sum, __m512i unsigned_8,
+                                                               __m512i signed_8)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(unsigned_8), "v"(signed_8));
 }
 
 /* ---- a strip by tiles that are unpacked ---- */
@@ -68,7 +75,7 @@ static inline __attribute__((always_inline)) void sum_rows(const vnni_strip *t, 
                 for (int i = 0; i < rows; i++) {
                     __m512i values = four_columns(x + i * SA2_I4_GROUP + k);
                     for (int half = 0; half < 2; half++)
-                        whole[i][half] = _mm512_dpbusd_epi32(whole[i][half], weights[half], values);
+                        add_products(&whole[i][half], weights[half], values);
                 }
             }
 #pragma GCC unroll 8
@@ -201,23 +208,29 @@ static inline __attribute__((always_inline)) void sum_packed(const packed_strip 
         _mm512_storeu_ps(t->sums + i * I4_OUTPUTS, sums[i]);
 }
 
-static void sum_packed_rows(const packed_strip *t, int rows)
+static void sum_packed_1(const packed_strip *t)
 {
-    switch (rows) {
-    case 1:
-        sum_packed(t, 1);
-        break;
-    case 2:
-        sum_packed(t, 2);
-        break;
-    case 3:
-        sum_packed(t, 3);
-        break;
-    default:
-        sum_packed(t, I4_FEW_ROWS);
-        break;
-    }
+    sum_packed(t, 1);
 }
+
+static void sum_packed_2(const packed_strip *t)
+{
+    sum_packed(t, 2);
+}
+
+static void sum_packed_3(const packed_strip *t)
+{
+    sum_packed(t, 3);
+}
+
+static void sum_packed_4(const packed_strip *t)
+{
+    sum_packed(t, 4);
+}
+
+/* Through pointers: in one function GCC 12 has no registers for all of them. */
+static void (*const sum_packed_rows[I4_FEW_ROWS])(const packed_strip *) = {
+    sum_packed_1, sum_packed_2, sum_packed_3, sum_packed_4};
 
 /* The rows of a part, which lie in one panel. */
 static void run_packed(const sa2_product *p, const sa2_product_part *part, const char *panel)
@@ -231,7 +244,7 @@ static void run_packed(const sa2_product *p, const sa2_product_part *part, const
                               .factors = sa2_i4_factors(w, b + half),
                               .groups = sa2_i4_groups(w->cols),
                               .sums = sums + half * SA2_BLOCK};
-            sum_packed_rows(&t, (int)part->n_rows);
+            sum_packed_rows[part->n_rows - 1](&t);
         }
         i4_finish(p, part->row, (int)part->n_rows, b, sums, I4_OUTPUTS);
     }
