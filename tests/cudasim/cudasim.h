@@ -24,6 +24,11 @@ void cudasim_lose(int after, int error);
 void cudasim_library_starts(void);
 void cudasim_library_access(const void *p, size_t bytes, bool writes);
 
+/* on: launches and copies wait until the host waits for their stream, or for an event behind them: whoever looks at what
+ * they write, or changes what they read, before that is seen. Off: what is still waiting is done in its turn. Not while a
+ * stream is in use. */
+void cudasim_put_off(int on);
+
 #ifdef __cplusplus
 }
 #endif

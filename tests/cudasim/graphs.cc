@@ -120,12 +120,16 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
         error = told(cudaErrorStreamCaptureUnsupported); /* a graph in a graph: ours do without */
     if (error != cudaSuccess)
         return error;
-    check_all_ended();
-    for (auto &node : exec->graph.nodes)
-        if ((error = node()) != cudaSuccess)
-            return error;
-    check_all_ended();
-    return cudaSuccess;
+    return submit(stream, [nodes = exec->graph.nodes] { /* which outlives the graph */
+                                                        check_all_ended();
+                                                        for (auto &node : nodes) {
+                                                            cudaError_t failure = node();
+                                                            if (failure != cudaSuccess)
+                                                                return failure;
+                                                        }
+                                                        check_all_ended();
+                                                        return cudaSuccess;
+    });
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)

@@ -196,7 +196,7 @@ static void run_grid(const cudaLaunchConfig_t *c, bool early, void *kernel, entr
     running.kernel = nullptr;
 }
 
-/* Arguments by value, as a graph keeps them. */
+/* Arguments by value, as a graph keeps them, and a launch that is put off. */
 struct kept_arguments {
     size_t bytes;
     void *at;
@@ -223,9 +223,9 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
     if (error != cudaSuccess)
         return error;
     bool early = starts_early(c);
-    if (is_captured(c->stream)) {
+    if (is_captured(c->stream) || is_put_off(c->stream)) {
         auto kept = std::make_shared<kept_arguments>(arguments, argument_bytes);
-        return add_node(c->stream, [config = *c, early, kernel, run, kept] {
+        return submit(c->stream, [config = *c, early, kernel, run, kept] {
             std::lock_guard<std::mutex> alone(one_launch);
             run_grid(&config, early, kernel, run, kept->at, kept->bytes);
             return cudaSuccess;

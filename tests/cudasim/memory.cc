@@ -1,10 +1,14 @@
-/* memory.cc - allocations, copies, streams and events of the runtime; all work is done when it is submitted.
+/* memory.cc - allocations, copies, streams and events of the runtime; work is done when it is submitted, or as late as
+ * it may be: when it is waited for.
  *
  * cudasim_fail() of cudasim.h makes a call of the runtime fail, so that tests see what a device can do to us.
  */
 #include "sim.h"
 
+#include <atomic>
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "cudasim.h"
@@ -14,6 +18,8 @@ using namespace cudasim;
 struct cudasim_event {
     double seconds; /* of the host's clock, when it was recorded */
     bool captured;  /* in a graph: nobody can wait for it */
+    cudaStream_t stream;
+    uint64_t n_before; /* of the stream's work that was put off */
 };
 
 /* ---- failures on request ---- */
@@ -224,13 +230,44 @@ cudaError_t cudaFreeHost(void *p)
     return release(p);
 }
 
-/* Now, or where the stream is captured as a node. */
-static cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work)
+/* ---- work that is put off ---- */
+
+static std::atomic<int> puts_off{-1}; /* -1: as the environment says */
+
+void cudasim_put_off(int on)
+{
+    puts_off = on;
+}
+
+bool cudasim::is_put_off(cudaStream_t stream)
+{
+    if (puts_off < 0)
+        puts_off = getenv("SA2_CUDASIM_LATE") != nullptr;
+    return stream != nullptr && (puts_off > 0 || !stream->later.empty());
+}
+
+cudaError_t cudasim::submit(cudaStream_t stream, std::function<cudaError_t()> work)
 {
     cudaError_t error = judge_stream(stream);
     if (error != cudaSuccess)
         return error;
-    return is_captured(stream) ? add_node(stream, std::move(work)) : work();
+    if (is_captured(stream))
+        return add_node(stream, std::move(work));
+    if (!is_put_off(stream))
+        return work();
+    stream->later.push_back(std::move(work));
+    return cudaSuccess;
+}
+
+/* Does what is put off, until n of all that ever was are done. */
+static void catch_up(cudaStream_t stream, uint64_t n)
+{
+    while (stream != nullptr && !stream->later.empty() && stream->n_done < n) {
+        auto work = std::move(stream->later.front());
+        stream->later.pop_front();
+        stream->n_done++;
+        work();
+    }
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
@@ -276,6 +313,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    catch_up(stream, UINT64_MAX);
     delete stream;
     return cudaSuccess;
 }
@@ -285,6 +323,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     cudaError_t error = judge_wait(stream);
     if (error != cudaSuccess)
         return error;
+    catch_up(stream, UINT64_MAX);
     check_all_ended();
     return outcome("cudaStreamSynchronize");
 }
@@ -292,7 +331,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
     cudaError_t error = judge_wait(stream);
-    return error == cudaSuccess ? outcome("cudaStreamQuery") : error;
+    if (error == cudaSuccess)
+        error = outcome("cudaStreamQuery");
+    if (error != cudaSuccess || stream == nullptr || stream->later.empty())
+        return error;
+    catch_up(stream, stream->n_done + 1); /* so that who asks again and again comes to an end */
+    return cudaErrorNotReady;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
@@ -310,6 +354,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     event->captured = is_captured(stream);
+    event->stream = stream;
+    event->n_before = stream != nullptr ? stream->n_done + stream->later.size() : 0;
     timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     event->seconds = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
@@ -329,5 +375,6 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->captured)
         return told(cudaErrorCapturedEvent);
+    catch_up(event->stream, event->n_before);
     return outcome("cudaEventSynchronize");
 }

@@ -10,11 +10,12 @@
  *   graphs.cc       capture of a stream, and graphs
  *   checker.cc      what each byte is and who touched it last; the hooks that the compiler calls
  *
- * One launch runs at a time. A launch ends before the call that started it returns.
+ * One launch runs at a time. A launch ends before the call that started it returns, unless work is put off.
  */
 #ifndef CUDASIM_SIM_H
 #define CUDASIM_SIM_H
 
+#include <deque>
 #include <functional>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct cudasim_stream {
     bool independent;       /* of the default stream */
     bool captures, spoiled; /* a call was refused: the capture's end will be */
     cudaStreamCaptureMode mode;
+    std::deque<std::function<cudaError_t()>> later; /* what is put off, in its order */
+    uint64_t n_done;                                /* of all that was put off */
 };
 
 namespace cudasim
@@ -129,6 +132,10 @@ void barriers_end(); /* with the block */
 
 cudaError_t outcome(const char *call); /* cudaSuccess, unless a test has planned something else */
 cudaError_t told(cudaError_t error);   /* that, which cudaGetLastError() will give */
+bool is_put_off(cudaStream_t stream);  /* what is submitted to it now */
+
+/* As a node where the stream is captured, later where work is put off, else now. */
+cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work);
 
 /* ---- graphs.cc ---- */
 

@@ -256,7 +256,7 @@ cudaError_t cudaHostRegister(void *p, size_t bytes,
                              unsigned flags); /* copies reach all memory anyway */
 cudaError_t cudaHostUnregister(void *p);
 
-/* Work is done when it is submitted. */
+/* Work is done when it is submitted, unless it is put off (cudasim.h). */
 typedef struct cudasim_stream *cudaStream_t;
 typedef struct cudasim_event *cudaEvent_t;
 enum {
@@ -274,8 +274,7 @@ typedef enum cudaMemcpyKind {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
-cudaError_t cudaStreamQuery(
-    cudaStream_t stream); /* never cudaErrorNotReady: a launch has run when it returns */
+cudaError_t cudaStreamQuery(cudaStream_t stream); /* cudaErrorNotReady where work is put off */
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
