@@ -270,13 +270,26 @@ void sa2_download(sa2_stream *s, void *dst, sa2_tensor src)
 void sa2_stream_mark(sa2_stream *s, int which)
 {
     struct timespec t;
-    if (s->driver->mark != NULL) {
-        if (s->status == SA2_OK)
-            s->status = s->driver->mark(s, which, &s->error);
-        return;
+    if (s->driver->mark != NULL && s->status == SA2_OK) {
+        s->status = s->driver->mark(s, which, &s->error);
+    } else if (s->driver->mark == NULL) {
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        s->marks[which] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
     }
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    s->marks[which] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    s->failed_before[which] = s->status != SA2_OK;
+}
+
+sa2_status sa2_stream_wait(sa2_stream *s, int which, sa2_error *err)
+{
+    sa2_error late = {0};
+    sa2_status st = s->driver->wait != NULL ? s->driver->wait(s, which, &late) : SA2_OK;
+    if (s->failed_before[which]) {
+        st = s->status;
+        late = s->error;
+    }
+    if (st != SA2_OK && err != NULL)
+        *err = late;
+    return st;
 }
 
 sa2_status sa2_stream_between_marks(sa2_stream *s, double *seconds, sa2_error *err)

@@ -90,6 +90,11 @@ void sa2_stream_poll(sa2_stream *s, void **queue, bool *idle);
 void sa2_stream_mark(sa2_stream *s, int which);
 sa2_status sa2_stream_between_marks(sa2_stream *s, double *seconds, sa2_error *err);
 
+/* Waits for the ops before a mark, while those behind it run: what was downloaded before it is there then. Returns the first
+ * failure before it, and maybe a wrong index that an op behind it has found by now; sa2_stream_finish() tells it again and
+ * clears it. */
+sa2_status sa2_stream_wait(sa2_stream *s, int which, sa2_error *err);
+
 /* What a device can do at most, for benches. */
 typedef enum sa2_probe {
     SA2_PROBE_READ = 0,
@@ -103,8 +108,8 @@ typedef enum sa2_probe {
 sa2_status sa2_stream_probe(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
                             sa2_error *err);
 
-/* Between host memory and a dense tensor of the device; ordered with the ops around it. The host
- * side of a download is valid after sa2_stream_finish(). */
+/* Between host memory and a dense tensor of the device; ordered with the ops around it. The host side of an upload may be
+ * changed at once, that of a download is valid after sa2_stream_finish(), or sa2_stream_wait() for a mark behind it. */
 void sa2_upload(sa2_stream *s, sa2_tensor dst, const void *src);
 void sa2_download(sa2_stream *s, void *dst, sa2_tensor src);
 

@@ -47,6 +47,7 @@ typedef struct sa2_driver {
     /* Of an own clock; NULL: ops are done when they return, and the host's clock serves. */
     sa2_status (*mark)(sa2_stream *s, int which, sa2_error *err);
     sa2_status (*between_marks)(sa2_stream *s, double *seconds, sa2_error *err);
+    sa2_status (*wait)(sa2_stream *s, int which, sa2_error *err); /* as sa2_stream_wait() */
     sa2_status (*probe)(sa2_stream *s, sa2_probe what, void *memory, size_t bytes, double *work,
                         sa2_error *err); /* NULL: there are none */
 } sa2_driver;

@@ -85,7 +85,8 @@ struct sa2_stream {
     sa2_arena scratch; /* of ops, empty between them */
     sa2_status status; /* of the first op that failed; the ops after it do nothing */
     sa2_error error;
-    double marks[2]; /* seconds of the host's clock, where the device has none */
+    double marks[2];       /* seconds of the host's clock, where the device has none */
+    bool failed_before[2]; /* each of the marks */
 };
 
 /* How many of the ops a backend has; *all: how many there are. */

@@ -104,10 +104,11 @@ struct queue {
     unsigned char
         *plain; /* [PLAIN_BYTES + SUM_BYTES] for them (product_library.cuh); NULL: all are ours */
 
-    unsigned char *inbox; /* pinned [INBOX_BYTES]: downloads until finish() */
-    size_t inbox_used;
+    /* Pinned, a ring as the list of what lies in it: downloads until they are handed over, by finish() or wait(). */
+    unsigned char *inbox; /* [INBOX_BYTES] */
+    size_t inbox_end;     /* behind the last download */
     download downloads[MAX_DOWNLOADS];
-    int n_downloads;
+    uint64_t n_downloads, n_handed_over, n_marked[2]; /* since the queue opened; before each mark */
 
     struct held *held; /* NULL: there are no graphs */
     bool holds;        /* launches and lists go there */

@@ -371,15 +371,38 @@ void *host_room(sa2_stream *s, const char *op, size_t bytes, sa2_error *err)
     return NULL;
 }
 
+/* What the first n downloads have brought goes to its place. */
+static void hand_over(queue *q, uint64_t n)
+{
+    for (; q->n_handed_over < n; q->n_handed_over++) {
+        const download *d = &q->downloads[q->n_handed_over % MAX_DOWNLOADS];
+        memcpy(d->to, q->inbox + d->from, d->bytes);
+    }
+}
+
 /* Waits for all ops and hands over what was downloaded. */
 static cudaError_t empty_inbox(queue *q)
 {
     cudaError_t error = cudaStreamSynchronize(q->stream);
-    for (int i = 0; i < q->n_downloads && error == cudaSuccess; i++)
-        memcpy(q->downloads[i].to, q->inbox + q->downloads[i].from, q->downloads[i].bytes);
-    q->n_downloads = 0;
-    q->inbox_used = 0;
+    if (error == cudaSuccess)
+        hand_over(q, q->n_downloads);
+    q->n_handed_over = q->n_downloads;
     return error;
+}
+
+/* Bytes that the next download may have in one piece; 0: the inbox is full. */
+static size_t inbox_room(queue *q)
+{
+    if (q->n_handed_over == q->n_downloads) {
+        q->inbox_end = 0;
+        return INBOX_BYTES;
+    }
+    size_t first = q->downloads[q->n_handed_over % MAX_DOWNLOADS].from;
+    if (q->n_downloads - q->n_handed_over == MAX_DOWNLOADS)
+        return 0;
+    if (q->inbox_end == INBOX_BYTES && first > 0)
+        q->inbox_end = 0;
+    return (first < q->inbox_end ? INBOX_BYTES : first) - q->inbox_end;
 }
 
 /* Into memory that is pinned, or the inbox; when that is full, finish() is done early. */
@@ -395,18 +418,16 @@ static sa2_status start_download(sa2_stream *s, void *dst, const void *src, size
         return error == cudaSuccess ? SA2_OK : failed("download", error, err);
     }
     for (size_t at = 0; at < bytes;) {
-        cudaError_t error = cudaSuccess;
-        if (q->inbox_used == INBOX_BYTES || q->n_downloads == MAX_DOWNLOADS)
-            error = empty_inbox(q);
-        size_t room = INBOX_BYTES - q->inbox_used;
+        cudaError_t error = inbox_room(q) > 0 ? cudaSuccess : empty_inbox(q);
+        size_t room = inbox_room(q);
         size_t n = bytes - at < room ? bytes - at : room;
         if (error == cudaSuccess)
-            error = cudaMemcpyAsync(q->inbox + q->inbox_used, (const char *)src + at, n,
+            error = cudaMemcpyAsync(q->inbox + q->inbox_end, (const char *)src + at, n,
                                     cudaMemcpyDeviceToHost, q->stream);
         if (error != cudaSuccess)
             return failed("download", error, err);
-        q->downloads[q->n_downloads++] = {(char *)dst + at, q->inbox_used, n};
-        q->inbox_used += n;
+        q->downloads[q->n_downloads++ % MAX_DOWNLOADS] = {(char *)dst + at, q->inbox_end, n};
+        q->inbox_end += n;
         at += n;
     }
     return SA2_OK;
@@ -420,6 +441,7 @@ static sa2_status mark(sa2_stream *s, int which, sa2_error *err)
     sa2_status st = let_go(s, err);
     if (st != SA2_OK)
         return st;
+    q->n_marked[which] = q->n_downloads;
     cudaError_t error = cudaEventRecord(q->marks[which], q->stream);
     return error == cudaSuccess ? SA2_OK : failed("mark", error, err);
 }
@@ -480,6 +502,17 @@ static sa2_status finish(sa2_stream *s, sa2_error *err)
     return st;
 }
 
+static sa2_status wait(sa2_stream *s, int which, sa2_error *err)
+{
+    queue *q = queue_of(s);
+    cudaError_t error = cudaEventSynchronize(q->marks[which]);
+    if (error == cudaSuccess)
+        hand_over(q, q->n_marked[which]);
+    if (error == cudaSuccess && q->fault->kind != (int)fault_kind::NONE)
+        error = cudaStreamSynchronize(q->stream); /* its op may be one that runs */
+    return error == cudaSuccess ? tell_fault(q->fault, err) : failed("device", error, err);
+}
+
 static void poll(sa2_stream *s, void **device_queue, bool *idle)
 {
     queue *q = queue_of(s);
@@ -513,5 +546,6 @@ extern "C" const sa2_driver sa2_cuda_driver = {
     .group_end = sa2_cuda::group_end,
     .mark = sa2_cuda::mark,
     .between_marks = sa2_cuda::between_marks,
+    .wait = sa2_cuda::wait,
     .probe = sa2_cuda::probe,
 };
