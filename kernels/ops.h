@@ -356,6 +356,12 @@ typedef struct sa2_sample_args {
  * steps. A row with a fault chooses nothing and leaves the state as it is. */
 void sa2_sample(sa2_stream *s, sa2_sample_args a);
 
+/* ids[i] = the token of draw from[i], 0 where that has a fault: who goes on from it is told later, and ops need an id.
+ *   ids      i32 [n]
+ *   results  u8 [draws, sizeof(sa2_sampled)], of sa2_sample()
+ *   from     [n], host */
+void sa2_sampled_ids(sa2_stream *s, sa2_tensor ids, sa2_tensor results, const int32_t *from);
+
 /* Of one slot: the bitmap u64 [ceil(n / 64)] of ids that are seen, then u16 [n], how often each was chosen (at most
  * 65535), then nothing up to a multiple of 8. */
 static inline size_t sa2_sample_state_bytes(int n_tokens)

@@ -59,13 +59,18 @@ static const char *wrong_lists(const sa2_sample_args *a)
     return NULL;
 }
 
+static bool is_results(const sa2_tensor *t)
+{
+    return t->ndim == 2 && t->dtype == SA2_U8 && sa2_tensor_is_dense(t) &&
+           t->shape[1] == sizeof(sa2_sampled);
+}
+
 static const char *wrong_tensors(const sa2_sample_args *a)
 {
     if (a->logits.ndim != 2 || a->logits.dtype != SA2_F32 || a->n_tokens < 1 ||
         a->n_tokens > a->logits.shape[1])
         return "logits f32 [rows, tokens or more] expected";
-    if (a->results.ndim != 2 || a->results.dtype != SA2_U8 || !sa2_tensor_is_dense(&a->results) ||
-        a->results.shape[0] != a->n_draws || a->results.shape[1] != sizeof(sa2_sampled))
+    if (!is_results(&a->results) || a->results.shape[0] != a->n_draws)
         return "results u8 [draws, bytes of one] expected";
     if (!absent(&a->state) &&
         (a->state.ndim != 2 || a->state.dtype != SA2_U8 || a->state.stride % 8 != 0 ||
@@ -87,4 +92,27 @@ void sa2_sample(sa2_stream *s, sa2_sample_args a)
             (sa2_named[]){{"results", &a.results}, {"logits", &a.logits}, {"state", &a.state}});
     else
         s->status = s->ops->sample(s, &a, &s->error);
+}
+
+static const char *wrong_ids(const sa2_tensor *ids, const sa2_tensor *results, const int32_t *from)
+{
+    if (ids->ndim != 1 || ids->dtype != SA2_I32)
+        return "ids i32 [n] expected";
+    if (!is_results(results))
+        return "results u8 [draws, bytes of one] expected";
+    for (int64_t i = 0; i < ids->shape[0]; i++)
+        if (from[i] < 0 || from[i] >= results->shape[0])
+            return "draws among the results expected";
+    return NULL;
+}
+
+void sa2_sampled_ids(sa2_stream *s, sa2_tensor ids, sa2_tensor results, const int32_t *from)
+{
+    if (s->status != SA2_OK)
+        return;
+    const char *what = wrong_ids(&ids, &results, from);
+    if (what != NULL)
+        sa2_refuse(s, "sampled_ids", what, 2, (sa2_named[]){{"ids", &ids}, {"results", &results}});
+    else if (ids.shape[0] > 0)
+        s->status = s->ops->sampled_ids(s, ids, results, from, &s->error);
 }

@@ -1,5 +1,5 @@
 /* sa2_sample() on a device chooses what the sampler of the host does: the same tokens, log-probabilities, failures and state,
- * bit for bit. */
+ * bit for bit. And what goes on from its results. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -413,6 +413,41 @@ static void what_does_not_fit_is_refused(void **state)
     close_bench(env, &b);
 }
 
+/* More ids than a block has threads, in any order; those of draws with a fault are 0. */
+static void ids_are_gathered_from_results(void **state)
+{
+    enum { N_RESULTS = 40, N = 700 };
+    test_env *env = *state;
+    for (int d = 0; d < env->n_streams; d++) {
+        sa2_stream *s = env->streams[d];
+        sa2_error err = {0};
+        sa2_tensor results = bytes_of(env, N_RESULTS, sizeof(sa2_sampled));
+        sa2_tensor ids = test_poisoned(env, SA2_F32, 1, N);
+        int32_t from[N];
+        sa2_sampled *draws = results.data;
+        for (int i = 0; i < N_RESULTS; i++)
+            draws[i] = (sa2_sampled){.token = 1000 + i, .fault = i % 3};
+        for (int i = 0; i < N; i++)
+            from[i] = i * 7 % N_RESULTS;
+        sa2_tensor room = sa2_tensor_1d(ids.data, SA2_I32, N);
+        sa2_sampled_ids(s, room, results, from);
+        if (sa2_stream_finish(s, &err) != SA2_OK)
+            fail_msg("%s", err.message);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(((int32_t *)room.data)[i], from[i] % 3 == 0 ? 1000 + from[i] : 0);
+        sa2_sampled_ids(s, sa2_tensor_1d(ids.data, SA2_I32, 0), results, NULL);
+        assert_int_equal(sa2_stream_finish(s, &err), SA2_OK);
+        sa2_sampled_ids(s, sa2_tensor_1d(ids.data, SA2_F32, N), results, from);
+        assert_refused(s, "sampled_ids: ids i32 [n] expected");
+        sa2_sampled_ids(s, room, sa2_tensor_cols(results, 0, 16), from);
+        assert_refused(s, "sampled_ids: results u8 [draws, bytes of one] expected");
+        from[N - 1] = N_RESULTS;
+        sa2_sampled_ids(s, room, results, from);
+        assert_refused(s, "sampled_ids: draws among the results expected");
+        test_reset(env);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_logit_that_is_no_number_is_told_for_its_row_alone),
         cmocka_unit_test(what_leaves_no_token_is_told),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(ids_are_gathered_from_results),
     };
     return cmocka_run_group_tests(tests, test_env_set_up, test_env_tear_down);
 }

@@ -29,6 +29,7 @@ const sa2_ops sa2_cpu_ops = {
     .segment_context = sa2_cpu_segment_context,
     .mean_deviation = sa2_cpu_mean_deviation,
     .sample = sa2_cpu_sample,
+    .sampled_ids = sa2_cpu_sampled_ids,
     .spectrum = sa2_cpu_spectrum,
     .log_floor = sa2_cpu_log_floor,
     .clamp_to_range = sa2_cpu_clamp_to_range,

@@ -35,6 +35,7 @@ const sa2_ops ops = {
     .segment_context = segment_context,
     .mean_deviation = mean_deviation,
     .sample = sample,
+    .sampled_ids = sampled_ids,
     .spectrum = spectrum,
     .log_floor = log_floor,
     .clamp_to_range = clamp_to_range,

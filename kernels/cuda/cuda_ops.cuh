@@ -45,6 +45,8 @@ sa2_status mean_deviation(sa2_stream *s, sa2_tensor y, sa2_tensor x, sa2_rows se
                           sa2_error *err);
 
 sa2_status sample(sa2_stream *s, const sa2_sample_args *a, sa2_error *err);
+sa2_status sampled_ids(sa2_stream *s, sa2_tensor ids, sa2_tensor results, const int32_t *from,
+                       sa2_error *err);
 sa2_status spectrum(sa2_stream *s, sa2_tensor y, sa2_tensor z, bool magnitude, float eps,
                     sa2_error *err);
 sa2_status log_floor(sa2_stream *s, sa2_tensor y, sa2_log_kind kind, float floor, sa2_error *err);

@@ -1,4 +1,4 @@
-/* sample.cu - contract: sa2_sample() in kernels/ops.h.
+/* sample.cu - contracts: sa2_sample() and sa2_sampled_ids() in kernels/ops.h.
  *
  * A block has a row. A first sweep finds what is no number and the largest of each tile of 512; later ones pass over the
  * tiles that cannot matter. Weights are computed where they are needed and not kept. The floor is the bytes of the row,
@@ -256,7 +256,16 @@ static __global__ void __launch_bounds__(THREADS) sample_kernel(sampling a)
     tell(a, r, logits, found);
 }
 
-/* ---- launcher ---- */
+static __global__ void __launch_bounds__(THREADS)
+    sampled_ids_kernel(int32_t *ids, const sa2_sampled *results, const int32_t *from, int n)
+{
+    wait_for_earlier();
+    int i = (int)(blockIdx.x * THREADS + threadIdx.x);
+    if (i < n)
+        ids[i] = results[from[i]].fault == SA2_SAMPLE_GOOD ? results[from[i]].token : 0;
+}
+
+/* ---- launchers ---- */
 
 sa2_status sample(sa2_stream *s, const sa2_sample_args *args, sa2_error *err)
 {
@@ -284,5 +293,17 @@ sa2_status sample(sa2_stream *s, const sa2_sample_args *args, sa2_error *err)
     a.results = (sa2_sampled *)args->results.data;
     size_t bytes = sizeof(shared) + (size_t)blocks_for(a.n, TILE) * sizeof(float);
     return launch(s, "sample", sample_kernel, dim3((unsigned)args->n_rows), THREADS, bytes, err, a);
+}
+
+sa2_status sampled_ids(sa2_stream *s, sa2_tensor ids, sa2_tensor results, const int32_t *from,
+                       sa2_error *err)
+{
+    int n = (int)ids.shape[0];
+    const int32_t *list =
+        (const int32_t *)list_to_device(s, "sampled_ids", from, (size_t)n * sizeof *list, err);
+    if (list == nullptr)
+        return failure_of(err);
+    return launch(s, "sampled_ids", sampled_ids_kernel, dim3(blocks_for(n, THREADS)), THREADS, 0,
+                  err, (int32_t *)ids.data, (const sa2_sampled *)results.data, list, n);
 }
 } // namespace sa2_cuda
