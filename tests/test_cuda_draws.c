@@ -77,12 +77,12 @@ static void draw(world *w, int slot)
     for (int i = 0; i < 8; i++)
         w->row[i] += 6.0f;
     sa2_upload(w->s, w->logits, w->row);
-    sa2_device_draws_begin(w->draws);
+    sa2_device_draws_begin(w->draws, 0);
     assert_int_equal(sa2_device_draws_add(w->draws, 0, slot, &w->sampler, false), 0);
     sa2_device_draws_run(w->draws, w->s, w->logits);
     if (sa2_stream_finish(w->s, &err) != SA2_OK ||
         sa2_sampler_next(&w->sampler, w->row, &w->work, &want, &err) != SA2_OK ||
-        sa2_device_draws_take(w->draws, 0, &w->sampler, &found, &err) != SA2_OK)
+        sa2_device_draws_take(w->draws, 0, 0, &w->sampler, &found, &err) != SA2_OK)
         fail_msg("%s", err.message);
     assert_int_equal(found.id, want);
 }
@@ -109,7 +109,7 @@ static void what_was_sent_but_not_taken_is_sent_again(void **state)
     world *w = *state;
     draw(w, 0);
     for (int i = 0; i < 10; i++) { /* a step that fails behind the draw */
-        sa2_device_draws_begin(w->draws);
+        sa2_device_draws_begin(w->draws, 0);
         assert_int_equal(sa2_device_draws_add(w->draws, 0, 0, &w->sampler, false), 0);
         sa2_device_draws_run(w->draws, w->s, w->logits);
         assert_int_equal(sa2_stream_finish(w->s, NULL), SA2_OK);
@@ -128,7 +128,7 @@ static void a_row_with_more_additions_than_there_is_room_for_is_the_hosts(void *
     sa2_sampling_params fewer = w->params;
     fewer.n_logit_bias = 1000;
     other.params = &fewer;
-    sa2_device_draws_begin(w->draws);
+    sa2_device_draws_begin(w->draws, 0);
     assert_int_equal(sa2_device_draws_add(w->draws, 0, 0, &w->sampler, false), 0);
     assert_int_equal(sa2_device_draws_add(w->draws, 1, 1, &w->sampler, false), -1);
     assert_int_equal(sa2_device_draws_add(w->draws, 1, 2, &w->sampler, false), -1);
@@ -139,7 +139,7 @@ static void what_the_device_cannot_is_the_hosts(void **state)
 {
     world *w = *state;
     const int32_t id = 5;
-    sa2_device_draws_begin(w->draws);
+    sa2_device_draws_begin(w->draws, 0);
     w->params.round_to_bf16 = true;
     assert_int_equal(sa2_device_draws_add(w->draws, 0, 0, &w->sampler, false), -1);
     w->params.round_to_bf16 = false;

@@ -268,7 +268,7 @@ static void step(world *w)
     if (sa2_kv_cache_check(w->cache, &err) != SA2_OK)
         fail_msg("%s", err.message);
     run_rows(w, plan);
-    sa2_scheduler_commit(w->scheduler);
+    sa2_scheduler_commit(w->scheduler, plan);
     use_logits(w, plan);
 }
 
@@ -366,7 +366,7 @@ static void decode_rows_come_before_prompts_and_prompts_are_cut(void **state)
     assert_int_equal(plan->parts[1].n, 31);
     assert_false(plan->parts[1].logits);
     run_rows(&w, plan);
-    sa2_scheduler_commit(w.scheduler);
+    sa2_scheduler_commit(w.scheduler, plan);
     use_logits(&w, plan);
     plan = sa2_scheduler_plan(w.scheduler);
     assert_int_equal(plan->parts[1].first, 31);

@@ -12,14 +12,21 @@ typedef struct place {
     int sequence, n_prompt;
 } place;
 
+/* The choices of one turn, from the plan of its step until they are told. */
+typedef struct choice_list {
+    int turn;
+    sa2_choice *choices;    /* [max_sequences] */
+    int n_choices, n_hosts; /* the second: without beams and those on the device */
+} choice_list;
+
 struct sa2_chooser {
     sa2_chooser_options options;
-    sa2_sampler_work *works; /* [n_threads] */
-    place *slots;            /* [max_sequences] */
-    sa2_choice *choices;     /* [max_sequences] */
-    int n_choices, n_hosts;  /* the second: without beams and those on the device */
-    sa2_device_draws *draws; /* NULL: all on the host */
-    bool *is_host;           /* [max_sequences] rows of logits that the host wants */
+    sa2_sampler_work *works;       /* [n_threads] */
+    place *slots;                  /* [max_sequences] */
+    choice_list lists[2];          /* by turn */
+    choice_list *planned, *chosen; /* last */
+    sa2_device_draws *draws;       /* NULL: all on the host */
+    bool *is_host;                 /* [max_sequences] rows of logits that the host wants */
     sa2_step_sampling sampling;
     const sa2_step *step; /* to choose from */
 };
@@ -37,7 +44,7 @@ size_t sa2_chooser_host_bytes(const sa2_chooser_options *o)
 {
     size_t n = (size_t)o->max_sequences;
     return sa2_arena_round(sizeof(sa2_chooser)) + sa2_arena_round(n * sizeof(place)) +
-           sa2_arena_round(n * sizeof(sa2_choice)) + sa2_arena_round(n * sizeof(bool)) +
+           2 * sa2_arena_round(n * sizeof(sa2_choice)) + sa2_arena_round(n * sizeof(bool)) +
            n * sa2_arena_round(sa2_sampler_bytes(o->model->n_token_rows)) +
            threads_of(o) * (sa2_arena_round(sizeof(sa2_sampler_work)) +
                             sa2_arena_round(sa2_sampler_work_bytes(o->model->n_token_rows))) +
@@ -61,18 +68,23 @@ sa2_status sa2_chooser_create(sa2_chooser **chooser, const sa2_chooser_options *
     size_t n = (size_t)o->max_sequences;
     sa2_chooser *c = sa2_arena_take(host, sizeof *c);
     place *slots = sa2_arena_take(host, n * sizeof *slots);
-    sa2_choice *choices = sa2_arena_take(host, n * sizeof *choices);
+    sa2_choice *choices[2] = {sa2_arena_take(host, n * sizeof(sa2_choice)),
+                              sa2_arena_take(host, n * sizeof(sa2_choice))};
     bool *is_host = sa2_arena_take(host, n * sizeof *is_host);
     sa2_sampler_work *works = sa2_arena_take(host, threads_of(o) * sizeof *works);
-    if (c == NULL || slots == NULL || choices == NULL || is_host == NULL || works == NULL)
+    if (c == NULL || slots == NULL || choices[0] == NULL || choices[1] == NULL || is_host == NULL ||
+        works == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "samplers: %zu bytes needed",
                         sa2_chooser_host_bytes(o));
-    *c = (sa2_chooser){.options = *o,
-                       .works = works,
-                       .slots = slots,
-                       .choices = choices,
-                       .is_host = is_host,
-                       .sampling = {.sample = sample, .is_host = is_host, .context = c}};
+    *c = (sa2_chooser){
+        .options = *o,
+        .works = works,
+        .slots = slots,
+        .lists = {{.turn = 0, .choices = choices[0]}, {.turn = 1, .choices = choices[1]}},
+        .planned = &c->lists[0],
+        .chosen = &c->lists[0],
+        .is_host = is_host,
+        .sampling = {.sample = sample, .is_host = is_host, .context = c}};
     for (size_t i = 0; i < n; i++) {
         slots[i] =
             (place){.memory = sa2_arena_take(host, sa2_sampler_bytes(o->model->n_token_rows))};
@@ -114,7 +126,7 @@ static sa2_sampler *sampler_of(sa2_chooser *c, sa2_job *job, int index)
 
 static sa2_choice *add_choice(sa2_chooser *c, sa2_job *job, int sequence, int row)
 {
-    sa2_choice *choice = &c->choices[c->n_choices++];
+    sa2_choice *choice = &c->planned->choices[c->planned->n_choices++];
     *choice = (sa2_choice){.job = job, .sequence = sequence, .row = row, .draw = -1};
     return choice;
 }
@@ -127,7 +139,7 @@ static void add_answer(sa2_chooser *c, sa2_job *job, int index, int row)
     if (c->draws != NULL && job->script.n == 0 && n_logprobs <= 0)
         choice->draw = sa2_device_draws_add(c->draws, row, slot, choice->sampler, n_logprobs == 0);
     c->is_host[row] = choice->draw < 0;
-    c->n_hosts += choice->draw < 0;
+    c->planned->n_hosts += choice->draw < 0;
 }
 
 /* A token is wanted for a sequence; the first logits of a request are for all its answers. */
@@ -154,9 +166,10 @@ static int add_beams(sa2_chooser *c, sa2_job *job, int row)
 
 const sa2_step_sampling *sa2_chooser_plan(sa2_chooser *c, const sa2_step_plan *plan)
 {
-    c->n_choices = c->n_hosts = 0;
+    c->planned = &c->lists[plan->turn];
+    c->planned->n_choices = c->planned->n_hosts = 0;
     if (c->draws != NULL)
-        sa2_device_draws_begin(c->draws);
+        sa2_device_draws_begin(c->draws, plan->turn);
     int row = 0;
     for (int i = 0; i < plan->n_parts; i++) {
         const sa2_step_rows *part = &plan->parts[i];
@@ -202,10 +215,10 @@ static sa2_status choose_token(sa2_chooser *c, sa2_choice *choice, sa2_sampler_w
 static void choose_one(void *context, int i, int thread)
 {
     sa2_chooser *c = context;
-    sa2_choice *choice = &c->choices[i];
+    sa2_choice *choice = &c->chosen->choices[i];
     if (choice->draw >= 0)
-        choice->status = sa2_device_draws_take(c->draws, choice->draw, choice->sampler,
-                                               &choice->token, &choice->err);
+        choice->status = sa2_device_draws_take(c->draws, c->chosen->turn, choice->draw,
+                                               choice->sampler, &choice->token, &choice->err);
     else if (choice->sampler != NULL)
         choice->status = choose_token(c, choice, &c->works[thread], &choice->err);
 }
@@ -220,22 +233,23 @@ static void choose_beams(sa2_chooser *c, sa2_choice *choice)
                                    &choice->beams_done, &choice->err);
 }
 
-void sa2_chooser_choose(sa2_chooser *c, const sa2_step *step)
+void sa2_chooser_choose(sa2_chooser *c, const sa2_step *step, const sa2_step_plan *plan)
 {
+    choice_list *r = c->chosen = &c->lists[plan->turn];
     c->step = step;
-    for (int i = 0; i < c->n_choices; i++)
-        if (c->choices[i].sampler == NULL)
-            choose_beams(c, &c->choices[i]);
+    for (int i = 0; i < r->n_choices; i++)
+        if (r->choices[i].sampler == NULL)
+            choose_beams(c, &r->choices[i]);
     sa2_backend *backend = c->options.model->backend;
-    if ((int)threads_of(&c->options) < sa2_backend_threads(backend) || c->n_hosts < 2)
-        for (int i = 0; i < c->n_choices; i++)
+    if ((int)threads_of(&c->options) < sa2_backend_threads(backend) || r->n_hosts < 2)
+        for (int i = 0; i < r->n_choices; i++)
             choose_one(c, i, 0);
     else
-        sa2_backend_each(backend, c->n_choices, choose_one, c);
+        sa2_backend_each(backend, r->n_choices, choose_one, c);
 }
 
 const sa2_choice *sa2_chooser_choices(const sa2_chooser *c, int *n)
 {
-    *n = c->n_choices;
-    return c->choices;
+    *n = c->chosen->n_choices;
+    return c->chosen->choices;
 }

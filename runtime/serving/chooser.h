@@ -45,9 +45,9 @@ sa2_status sa2_chooser_create(sa2_chooser **chooser, const sa2_chooser_options *
 const sa2_step_sampling *sa2_chooser_plan(sa2_chooser *chooser, const sa2_step_plan *plan);
 
 /* After it: chooses. Failures are in the choices, and those of beams in their jobs. */
-void sa2_chooser_choose(sa2_chooser *chooser, const sa2_step *step);
+void sa2_chooser_choose(sa2_chooser *chooser, const sa2_step *step, const sa2_step_plan *plan);
 
-/* What was planned last, [*n]. */
+/* What was chosen last, [*n]. */
 const sa2_choice *sa2_chooser_choices(const sa2_chooser *chooser, int *n);
 
 #endif

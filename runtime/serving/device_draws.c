@@ -6,12 +6,25 @@
 
 enum { ADDITIONS = 4096 /* of one step: biases, stop ids and bad words of all its rows */ };
 
+/* What the sampler of a draw has said. */
+typedef struct said {
+    int n_generated;
+    const uint64_t *seen;
+} said;
+
+/* Of one turn, until its tokens are taken. */
+typedef struct outcome {
+    sa2_sampled *results; /* [max_sequences] */
+    int *slots;           /* the same, of each draw: where it is counted, or -1 */
+} outcome;
+
 struct sa2_device_draws {
     int n_tokens;
-    sa2_sample_row *rows;         /* [max_sequences] */
-    sa2_sample_draw *draws;       /* the same */
-    const sa2_sampler **samplers; /* the same */
-    sa2_sampled *results;         /* the same */
+    outcome outcomes[2];    /* by turn */
+    outcome *now;           /* of the step that is being queued, as all that follows */
+    sa2_sample_row *rows;   /* [max_sequences] */
+    sa2_sample_draw *draws; /* the same */
+    said *said;             /* the same */
     int *
         counted; /* [max_sequences] generated tokens that a slot has on the device; -1: nothing right */
     sa2_logit_addition *additions; /* [ADDITIONS] */
@@ -25,8 +38,8 @@ size_t sa2_device_draws_host_bytes(int max_sequences)
 {
     size_t n = (size_t)max_sequences;
     return sa2_arena_round(sizeof(sa2_device_draws)) + sa2_arena_round(n * sizeof(sa2_sample_row)) +
-           sa2_arena_round(n * sizeof(sa2_sample_draw)) +
-           sa2_arena_round(n * sizeof(sa2_sampler *)) + sa2_arena_round(n * sizeof(sa2_sampled)) +
+           sa2_arena_round(n * sizeof(sa2_sample_draw)) + sa2_arena_round(n * sizeof(said)) +
+           2 * (sa2_arena_round(n * sizeof(sa2_sampled)) + sa2_arena_round(n * sizeof(int))) +
            sa2_arena_round(n * sizeof(int)) +
            sa2_arena_round(ADDITIONS * sizeof(sa2_logit_addition));
 }
@@ -48,18 +61,23 @@ sa2_status sa2_device_draws_create(sa2_device_draws **draws, int max_sequences, 
         .n_tokens = n_tokens,
         .rows = sa2_arena_take(host, n * sizeof *d->rows),
         .draws = sa2_arena_take(host, n * sizeof *d->draws),
-        .samplers = sa2_arena_take(host, n * sizeof *d->samplers),
-        .results = sa2_arena_take(host, n * sizeof *d->results),
+        .said = sa2_arena_take(host, n * sizeof *d->said),
         .counted = sa2_arena_take(host, n * sizeof *d->counted),
         .additions = sa2_arena_take(host, ADDITIONS * sizeof *d->additions),
         .d_state =
             sa2_tensor_2d(sa2_arena_take(device, n * state), SA2_U8, max_sequences, (int64_t)state),
-        .d_results = sa2_tensor_2d(sa2_arena_take(device, n * sizeof *d->results), SA2_U8,
-                                   max_sequences, sizeof *d->results),
+        .d_results = sa2_tensor_2d(sa2_arena_take(device, n * sizeof(sa2_sampled)), SA2_U8,
+                                   max_sequences, sizeof(sa2_sampled)),
     };
-    if (d->rows == NULL || d->draws == NULL || d->samplers == NULL || d->results == NULL ||
-        d->counted == NULL || d->additions == NULL || d->d_state.data == NULL ||
-        d->d_results.data == NULL)
+    bool full = d->rows == NULL || d->draws == NULL || d->said == NULL || d->counted == NULL ||
+                d->additions == NULL || d->d_state.data == NULL || d->d_results.data == NULL;
+    for (int turn = 0; turn < 2; turn++) {
+        outcome *r = &d->outcomes[turn];
+        r->results = sa2_arena_take(host, n * sizeof *r->results);
+        r->slots = sa2_arena_take(host, n * sizeof *r->slots);
+        full = full || r->results == NULL || r->slots == NULL;
+    }
+    if (full)
         return sa2_fail(err, SA2_ERR_NOMEM, "draws: %zu bytes of host, %zu of the device needed",
                         sa2_device_draws_host_bytes(max_sequences),
                         sa2_device_draws_device_bytes(max_sequences, n_tokens));
@@ -69,8 +87,9 @@ sa2_status sa2_device_draws_create(sa2_device_draws **draws, int max_sequences, 
     return SA2_OK;
 }
 
-void sa2_device_draws_begin(sa2_device_draws *d)
+void sa2_device_draws_begin(sa2_device_draws *d, int turn)
 {
+    d->now = &d->outcomes[turn];
     d->n_rows = d->n_draws = d->n_additions = 0;
 }
 
@@ -122,9 +141,10 @@ int sa2_device_draws_add(sa2_device_draws *d, int row, int slot, const sa2_sampl
         return -1;
     sa2_sample_row *r = &d->rows[d->n_rows - 1];
     r->n_draws++;
-    d->samplers[d->n_draws] = sampler;
+    d->now->slots[d->n_draws] = r->slot >= 0 ? slot : -1;
+    d->said[d->n_draws] = (said){sampler->n_generated, sampler->seen};
     d->draws[d->n_draws] =
-        (sa2_sample_draw){sa2_sampler_uniform(sampler), r->slot >= 0 ? slot : -1};
+        (sa2_sample_draw){sa2_sampler_uniform(sampler), d->now->slots[d->n_draws]};
     return d->n_draws++;
 }
 
@@ -134,8 +154,8 @@ void sa2_device_draws_run(sa2_device_draws *d, sa2_stream *s, sa2_tensor logits)
         int slot = d->draws[i].slot;
         if (slot < 0)
             continue;
-        if (d->counted[slot] != d->samplers[i]->n_generated)
-            sa2_upload(s, sa2_tensor_rows(d->d_state, slot, 1), d->samplers[i]->seen);
+        if (d->counted[slot] != d->said[i].n_generated)
+            sa2_upload(s, sa2_tensor_rows(d->d_state, slot, 1), d->said[i].seen);
         d->counted[slot] = -1; /* until it is known what was chosen */
     }
     sa2_tensor results = sa2_tensor_rows(d->d_results, 0, d->n_draws);
@@ -150,13 +170,14 @@ void sa2_device_draws_run(sa2_device_draws *d, sa2_stream *s, sa2_tensor logits)
                                     .n_draws = d->n_draws,
                                     .n_additions = d->n_additions});
     if (d->n_draws > 0)
-        sa2_download(s, d->results, results);
+        sa2_download(s, d->now->results, results);
 }
 
-sa2_status sa2_device_draws_take(sa2_device_draws *d, int draw, sa2_sampler *sampler,
+sa2_status sa2_device_draws_take(sa2_device_draws *d, int turn, int draw, sa2_sampler *sampler,
                                  sa2_logprob *token, sa2_error *err)
 {
-    const sa2_sampled *found = &d->results[draw];
+    const sa2_sampled *found = &d->outcomes[turn].results[draw];
+    int slot = d->outcomes[turn].slots[draw];
     sa2_status st = sa2_sampler_judge(found, d->n_tokens, err);
     if (st != SA2_OK)
         return st;
@@ -164,7 +185,7 @@ sa2_status sa2_device_draws_take(sa2_device_draws *d, int draw, sa2_sampler *sam
     if (found->mass > 0)
         token->logprob = (float)(found->logit - sa2_logprobs_whole_of(found->largest, found->mass));
     sa2_sampler_accept(sampler, found->token);
-    if (d->draws[draw].slot >= 0)
-        d->counted[d->draws[draw].slot] = sampler->n_generated;
+    if (slot >= 0)
+        d->counted[slot] = sampler->n_generated;
     return SA2_OK;
 }

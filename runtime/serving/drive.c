@@ -194,15 +194,17 @@ static sa2_status compute(sa2_machine *m, const sa2_step_plan *plan, double *enc
     sa2_status st = sa2_clip_cache_encode(m->clips, m->stream, &m->work, err);
     *encoded_ms = sa2_now_ms();
     const sa2_step_sampling *sampling = sa2_generator_plan(m->generator, plan);
-    if (st == SA2_OK)
-        st = sa2_step_run(m->step, m->stream, &m->work, m->clips, plan, sampling, err);
     if (st != SA2_OK)
         return st;
-    sa2_scheduler_commit(m->scheduler);
+    sa2_step_begin(m->step, m->stream, &m->work, m->clips, plan, sampling);
+    st = sa2_step_end(m->step, m->stream, plan, err);
+    if (st != SA2_OK)
+        return st;
+    sa2_scheduler_commit(m->scheduler, plan);
     for (int i = 0; i < plan->n_parts; i++)
         sa2_clip_cache_passed(m->clips, plan->parts[i].group,
                               plan->parts[i].first + plan->parts[i].n);
-    sa2_generator_choose(m->generator);
+    sa2_generator_choose(m->generator, plan);
     return SA2_OK;
 }
 

@@ -87,9 +87,9 @@ const sa2_step_sampling *sa2_generator_plan(sa2_generator *g, const sa2_step_pla
     return sa2_chooser_plan(g->chooser, plan);
 }
 
-void sa2_generator_choose(sa2_generator *g)
+void sa2_generator_choose(sa2_generator *g, const sa2_step_plan *plan)
 {
-    sa2_chooser_choose(g->chooser, g->options.step);
+    sa2_chooser_choose(g->chooser, g->options.step, plan);
     int n;
     const sa2_choice *choices = sa2_chooser_choices(g->chooser, &n);
     for (int i = 0; i < n; i++)

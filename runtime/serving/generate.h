@@ -36,7 +36,7 @@ const sa2_step_sampling *sa2_generator_plan(sa2_generator *generator, const sa2_
 
 /* Chooses the next tokens for the parts of that plan that have logits, once it is committed. A failure is kept for its
  * request. */
-void sa2_generator_choose(sa2_generator *generator);
+void sa2_generator_choose(sa2_generator *generator, const sa2_step_plan *plan);
 
 /* How many were chosen. */
 int sa2_generator_chosen(const sa2_generator *generator);

@@ -15,8 +15,9 @@ struct sa2_scheduler {
     queue waiting, running;
     int *free_slots;
     int n_free_slots;
-    sa2_step_plan plan;
-    bool preempted; /* by the plan in the making: nothing is admitted then */
+    sa2_step_plan plans[2]; /* by turn */
+    sa2_step_plan *plan;    /* the last one, of these */
+    bool preempted;         /* by the plan in the making: nothing is admitted then */
     int64_t n_preemptions;
 };
 
@@ -24,7 +25,8 @@ size_t sa2_scheduler_bytes(const sa2_scheduler_options *options)
 {
     size_t n = (size_t)options->max_sequences;
     return sa2_arena_round(sizeof(sa2_scheduler)) + sa2_arena_round(n * sizeof(int)) +
-           sa2_arena_round(n * sizeof(sa2_step_rows)) + sa2_arena_round(n * sizeof(sa2_page_copy));
+           2 * (sa2_arena_round(n * sizeof(sa2_step_rows)) +
+                sa2_arena_round(n * sizeof(sa2_page_copy)));
 }
 
 sa2_status sa2_scheduler_create(sa2_scheduler **scheduler, const sa2_scheduler_options *options,
@@ -37,16 +39,23 @@ sa2_status sa2_scheduler_create(sa2_scheduler **scheduler, const sa2_scheduler_o
     size_t n = (size_t)options->max_sequences;
     sa2_scheduler *s = sa2_arena_take(arena, sizeof *s);
     int *slots = sa2_arena_take(arena, n * sizeof *slots);
-    sa2_step_rows *parts = sa2_arena_take(arena, n * sizeof *parts);
-    sa2_page_copy *copies = sa2_arena_take(arena, n * sizeof *copies);
-    if (s == NULL || slots == NULL || parts == NULL || copies == NULL)
+    sa2_step_plan plans[2];
+    bool full = s == NULL || slots == NULL;
+    for (int turn = 0; turn < 2; turn++) {
+        sa2_step_rows *parts = sa2_arena_take(arena, n * sizeof *parts);
+        sa2_page_copy *copies = sa2_arena_take(arena, n * sizeof *copies);
+        plans[turn] = (sa2_step_plan){.turn = turn, .parts = parts, .copies = copies};
+        full = full || parts == NULL || copies == NULL;
+    }
+    if (full)
         return sa2_fail(err, SA2_ERR_NOMEM, "scheduler: %zu bytes needed",
                         sa2_scheduler_bytes(options));
     *s = (sa2_scheduler){.options = *options,
                          .cache = cache,
                          .free_slots = slots,
                          .n_free_slots = options->max_sequences,
-                         .plan = {.parts = parts, .copies = copies}};
+                         .plans = {plans[0], plans[1]},
+                         .plan = &s->plans[0]};
     for (int i = 0; i < options->max_sequences; i++)
         slots[i] = options->max_sequences - 1 - i;
     *scheduler = s;
@@ -216,33 +225,43 @@ static int rows_with_pages(const sa2_scheduler *s, const sa2_sequence *sequence,
     return least;
 }
 
-/* Puts up to n rows of a sequence into the plan; fewer where pages or sound are short. */
-static void plan_rows(sa2_scheduler *s, sa2_sequence_group *group, sa2_sequence *sequence, int n)
+static void begin_plan(sa2_scheduler *s)
 {
-    sa2_step_plan *plan = &s->plan;
-    int first = sequence->n_written, left = s->options.max_rows - plan->n_rows;
-    n = rows_with_pages(s, sequence, n < left ? n : left);
-    if (n > 0 && s->options.rows_possible != NULL)
-        n = s->options.rows_possible(s->options.context, group, first, n);
-    if (n == 0)
-        return;
+    s->plan = &s->plans[1 - s->plan->turn];
+    s->plan->n_parts = s->plan->n_rows = s->plan->n_logits = s->plan->n_copies = 0;
+}
+
+/* Puts rows into the plan for which there are pages. */
+static void put_rows(sa2_scheduler *s, sa2_step_rows part)
+{
+    sa2_step_plan *plan = s->plan;
     sa2_page_copy copy;
-    sa2_status st = sa2_kv_grow(s->cache, sequence->kv, n, &copy, NULL);
+    sa2_status st = sa2_kv_grow(s->cache, part.sequence->kv, part.n, &copy, NULL);
     assert(st == SA2_OK); /* the pages were counted, the length was checked when it was added */
     (void)st;
     if (copy.from >= 0)
         plan->copies[plan->n_copies++] = copy;
-    bool logits = first + n == sequence->n_ids;
-    plan->parts[plan->n_parts++] = (sa2_step_rows){group, sequence, first, n, logits};
-    plan->n_rows += n;
-    plan->n_logits += logits;
+    plan->parts[plan->n_parts++] = part;
+    plan->n_rows += part.n;
+    plan->n_logits += part.logits;
+}
+
+/* Puts up to n rows of a sequence into the plan; fewer where pages or sound are short. */
+static void plan_rows(sa2_scheduler *s, sa2_sequence_group *group, sa2_sequence *sequence, int n)
+{
+    int first = sequence->n_written, left = s->options.max_rows - s->plan->n_rows;
+    n = rows_with_pages(s, sequence, n < left ? n : left);
+    if (n > 0 && s->options.rows_possible != NULL)
+        n = s->options.rows_possible(s->options.context, group, first, n);
+    if (n > 0)
+        put_rows(s, (sa2_step_rows){group, sequence, first, n, first + n == sequence->n_ids});
 }
 
 /* The sequences of a group that are at their last row. The newest request gives way when there are no pages; false:
  * that was this group, and it has left the plan again. */
 static bool plan_decode(sa2_scheduler *s, sa2_sequence_group *group)
 {
-    sa2_step_plan before = s->plan;
+    sa2_step_plan before = *s->plan;
     for (int i = 0; i < group->n_sequences; i++) {
         sa2_sequence *sequence = &group->sequences[i];
         if (rows_due(group, sequence) != 1)
@@ -251,7 +270,7 @@ static bool plan_decode(sa2_scheduler *s, sa2_sequence_group *group)
             sa2_sequence_group *newest = s->running.last;
             preempt(s, newest);
             if (newest == group) {
-                s->plan = before;
+                *s->plan = before;
                 return false;
             }
         }
@@ -274,7 +293,7 @@ static bool admit(sa2_scheduler *s)
 {
     sa2_sequence_group *group = s->waiting.first;
     if (group == NULL || count_live(group) > s->n_free_slots ||
-        s->plan.n_rows == s->options.max_rows)
+        s->plan->n_rows == s->options.max_rows)
         return false;
     sa2_sequence *sequence = first_live(group);
     int end = end_of_run(group, sequence);
@@ -304,8 +323,7 @@ static bool admit(sa2_scheduler *s)
 
 const sa2_step_plan *sa2_scheduler_plan(sa2_scheduler *s)
 {
-    sa2_step_plan *plan = &s->plan;
-    plan->n_parts = plan->n_rows = plan->n_logits = plan->n_copies = 0;
+    begin_plan(s);
     s->preempted = false;
     for (;;) {
         for (sa2_sequence_group *g = s->running.first; g != NULL; g = g->next)
@@ -315,8 +333,8 @@ const sa2_step_plan *sa2_scheduler_plan(sa2_scheduler *s)
             plan_prefill(s, g);
         while (!s->preempted && admit(s))
             ;
-        if (plan->n_rows > 0 || s->running.n < 2)
-            return plan;
+        if (s->plan->n_rows > 0 || s->running.n < 2)
+            return s->plan;
         preempt(s, s->running.last); /* all wait for pages that the others hold */
     }
 }
@@ -334,10 +352,10 @@ static void fork_group(sa2_scheduler *s, sa2_sequence_group *group, const sa2_se
     group->forked = true;
 }
 
-void sa2_scheduler_commit(sa2_scheduler *s)
+void sa2_scheduler_commit(sa2_scheduler *s, const sa2_step_plan *plan)
 {
-    for (int i = 0; i < s->plan.n_parts; i++) {
-        const sa2_step_rows *part = &s->plan.parts[i];
+    for (int i = 0; i < plan->n_parts; i++) {
+        const sa2_step_rows *part = &plan->parts[i];
         sa2_sequence *sequence = part->sequence;
         sequence->n_written += part->n;
         if (s->options.prefix_caching) {

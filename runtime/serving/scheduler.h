@@ -54,6 +54,7 @@ typedef struct sa2_step_rows {
 } sa2_step_rows;
 
 typedef struct sa2_step_plan {
+    int turn; /* 0 or 1, another one than the plan before: two steps may be under way */
     sa2_step_rows *parts;
     int n_parts;
     int n_rows, n_logits;  /* over all parts */
@@ -97,12 +98,12 @@ void sa2_scheduler_finish(sa2_scheduler *scheduler, sa2_sequence_group *group,
 /* Gives up what is computed and queues the group again: its prompt has changed. */
 void sa2_scheduler_restart(sa2_scheduler *scheduler, sa2_sequence_group *group);
 
-/* The next step, valid until the next call; n_rows 0: there is nothing to do. */
+/* The next step, valid until the next call but one; n_rows 0: there is nothing to do. */
 const sa2_step_plan *sa2_scheduler_plan(sa2_scheduler *scheduler);
 
-/* The rows of the last plan are written. Now sequences may be finished, and ids appended: one to every
+/* The rows of the plan are written. Now sequences may be finished, and ids appended: one to every
  * sequence that had logits. Where a prompt was complete, all sequences of the group go on from its logits. */
-void sa2_scheduler_commit(sa2_scheduler *scheduler);
+void sa2_scheduler_commit(sa2_scheduler *scheduler, const sa2_step_plan *plan);
 
 /* Sequence i goes on from the pages of sequence parents[i] [n_sequences]; all have as many written. */
 void sa2_scheduler_reorder(sa2_scheduler *scheduler, sa2_sequence_group *group, const int *parents);

@@ -4,13 +4,22 @@
 
 #include "runtime/serving/step_news.h"
 
+/* A step that was begun. */
+typedef struct flight {
+    int n_rows;
+    bool untold; /* to the other ranks, and so not queued */
+    sa2_status status;
+    sa2_error err;
+} flight;
+
 struct sa2_step {
     sa2_step_options options;
     int64_t widths[SA2_MAX_RANKS]; /* of each rank's logits */
     sa2_kv_cache_view *kv;         /* [layers] */
     int max_pages;                 /* of a sequence */
+    flight flights[2];             /* by turn */
 
-    /* Host. */
+    /* Host: of the step that is being queued, which copies what it takes from here. */
     int32_t *ids, *positions;                         /* [max_rows] */
     int32_t *offsets, *first_position, *block_table;  /* [n + 1], [n], [n, max_pages] */
     int32_t *sound_rows, *sound_places, *logits_rows; /* [max_rows] twice, [n] */
@@ -281,9 +290,8 @@ static void sample(sa2_step *step, sa2_stream *s, sa2_tensor logits,
 }
 
 /* On every rank: the rows that the news tells of. ids and sound are in the batch, where this is rank 0. */
-static sa2_status compute(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_step_news *news,
-                          const sa2_step_sampling *sampling, sa2_decoder_batch *batch,
-                          sa2_error *err)
+static void queue(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_step_news *news,
+                  const sa2_step_sampling *sampling, sa2_decoder_batch *batch, flight *f)
 {
     const sa2_model *model = step->options.model;
     batch->positions = upload_positions(step, s, news);
@@ -297,19 +305,30 @@ static sa2_status compute(sa2_step *step, sa2_stream *s, sa2_arena *work, const 
     for (int i = 0; i < model->config.decoder.layers && news->n_copies > 0; i++)
         sa2_kv_copy(s, &step->kv[i], news->copies, news->n_copies);
     sa2_tensor logits = sa2_tensor_rows(step->d_logits, 0, news->n_logits);
-    sa2_status st = sa2_decoder_forward(s, &model->decoder, step->options.activations, work, logits,
-                                        (sa2_tensor){0}, batch, err);
-    if (st != SA2_OK)
-        sa2_comm_give_up(step->options.comm, err);
+    f->n_rows = news->n_rows;
+    f->status = sa2_decoder_forward(s, &model->decoder, step->options.activations, work, logits,
+                                    (sa2_tensor){0}, batch, &f->err);
+    if (f->status != SA2_OK)
+        sa2_comm_give_up(step->options.comm, &f->err);
     else if (sampling != NULL && news->n_logits > 0)
         sample(step, s, logits, sampling);
     else if (news->n_logits > 0)
         sa2_comm_join(step->options.comm, s, step->logits, logits, step->widths,
                       (sa2_comm_place){"the logits", -1});
-    sa2_comm_wait(step->options.comm, s, (sa2_comm_place){"the end of a step", -1});
-    sa2_status finished = sa2_stream_finish(s, st == SA2_OK ? err : NULL);
-    st = st == SA2_OK ? finished : st;
-    return st == SA2_OK ? st : sa2_wrap(err, st, "step of %d rows", news->n_rows);
+}
+
+static sa2_status end_flight(const sa2_step *step, sa2_stream *s, flight *f, sa2_error *err)
+{
+    if (!f->untold) {
+        sa2_comm_wait(step->options.comm, s, (sa2_comm_place){"the end of a step", -1});
+        sa2_status finished = sa2_stream_finish(s, f->status == SA2_OK ? &f->err : NULL);
+        f->status = f->status == SA2_OK ? finished : f->status;
+    }
+    if (f->status == SA2_OK)
+        return SA2_OK;
+    if (err != NULL)
+        *err = f->err;
+    return f->untold ? f->status : sa2_wrap(err, f->status, "step of %d rows", f->n_rows);
 }
 
 static sa2_status tell(sa2_step *step, const sa2_step_news *news, sa2_error *err)
@@ -320,16 +339,24 @@ static sa2_status tell(sa2_step *step, const sa2_step_news *news, sa2_error *err
     return sa2_comm_share(step->options.comm, "the next step", step->message, 0, &n, true, err);
 }
 
-sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
-                        const sa2_step_plan *plan, const sa2_step_sampling *sampling,
-                        sa2_error *err)
+void sa2_step_begin(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
+                    const sa2_step_plan *plan, const sa2_step_sampling *sampling)
 {
     int n_sound;
+    flight *f = &step->flights[plan->turn];
     sa2_step_news news = gather(step, clips, plan, &n_sound);
     sa2_decoder_batch batch = {.ids = upload(s, step->d_ids, step->ids, news.n_rows)};
     put_sound(step, s, clips, n_sound, &batch);
-    sa2_status st = tell(step, &news, err);
-    return st == SA2_OK ? compute(step, s, work, &news, sampling, &batch, err) : st;
+    *f = (flight){0};
+    f->status = tell(step, &news, &f->err);
+    f->untold = f->status != SA2_OK;
+    if (!f->untold)
+        queue(step, s, work, &news, sampling, &batch, f);
+}
+
+sa2_status sa2_step_end(sa2_step *step, sa2_stream *s, const sa2_step_plan *plan, sa2_error *err)
+{
+    return end_flight(step, s, &step->flights[plan->turn], err);
 }
 
 sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err)
@@ -352,7 +379,11 @@ sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool 
     if (st == SA2_OK)
         st = sa2_step_news_read(&news, o->max_rows, o->max_sequences, step->message, n, err);
     *end = st == SA2_OK && news.end;
-    return st == SA2_OK && news.n_parts > 0 ? compute(step, s, work, &news, NULL, &batch, err) : st;
+    if (st != SA2_OK || news.n_parts == 0)
+        return st;
+    flight f = {0};
+    queue(step, s, work, &news, NULL, &batch, &f);
+    return end_flight(step, s, &f, err);
 }
 
 const float *sa2_step_logits(const sa2_step *step, int i)

@@ -40,11 +40,12 @@ typedef struct sa2_step_sampling {
     void *context;
 } sa2_step_sampling;
 
-/* The plan's clips are encoded. `sampling` NULL: the host wants all logits. Errors: of the device; then nothing is known of
- * the pages that the plan writes. */
-sa2_status sa2_step_run(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
-                        const sa2_step_plan *plan, const sa2_step_sampling *sampling,
-                        sa2_error *err);
+/* Queues a step, whose clips are encoded; what goes wrong is told by its end. `sampling` NULL: the host wants all logits. */
+void sa2_step_begin(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
+                    const sa2_step_plan *plan, const sa2_step_sampling *sampling);
+
+/* Waits for it. Errors: of the device; then nothing is known of the pages that the plan writes. */
+sa2_status sa2_step_end(sa2_step *step, sa2_stream *s, const sa2_step_plan *plan, sa2_error *err);
 
 /* Elsewhere than on rank 0: the step that it runs next, or none. *end: there will be none any more. */
 sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool *end,
@@ -53,7 +54,7 @@ sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool 
 /* On rank 0: there is no step now, or `end`, there will be none any more and the others stop following. */
 sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err);
 
-/* Logits [vocab] of the i-th part of the last plan that wanted any, where the host wanted them. Valid until the next run. */
+/* Logits [vocab] of the i-th part of the last plan that wanted any, where the host wanted them. Valid until the next one begins. */
 const float *sa2_step_logits(const sa2_step *step, int i);
 
 #endif
