@@ -65,6 +65,20 @@ static sa2_status run_batch(generate *g, sa2_engine *engine, int n, double *toke
     return g->status;
 }
 
+/* Of the steps, in %. */
+static void print_ahead(const generate *g, sa2_engine *engine, int n)
+{
+    char name[64];
+    sa2_engine_stats stats;
+    sa2_engine_get_stats(engine, &stats);
+    snprintf(name, sizeof name, "generate/%d/steps_ahead", n);
+    sa2_bench_print(&g->bench, &(sa2_bench_row){.bench = "generate",
+                                                .name = name,
+                                                .value = 100.0 * (double)stats.n_steps_ahead /
+                                                         (double)stats.n_steps,
+                                                .unit = "%"});
+}
+
 static sa2_status bench_batch(generate *g, int n)
 {
     char name[64];
@@ -104,6 +118,8 @@ static sa2_status bench_batch(generate *g, int n)
                                                     .name = name,
                                                     .value = g->first_ms[n / 2],
                                                     .unit = "ms"});
+        if (options.run_ahead)
+            print_ahead(g, engine, n);
     }
     sa2_engine_destroy(engine);
     return st;
@@ -160,6 +176,8 @@ int sa2_bench_generate(int argc, char **argv)
          "start steps of a GPU as graphs"},
         SA2_LARGE_PRODUCTS_OPTION(&backend.large_products),
         {"sampling", 0, SA2_OPTION_TEXT, &sampling, "WHERE", "auto, host or device"},
+        {"run-ahead", 0, SA2_OPTION_FLAG, &g->engine_options.run_ahead, NULL,
+         "queue a step before the tokens of the last are read (with --sampling device)"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         SA2_RANK_OPTION(&g->ranks),

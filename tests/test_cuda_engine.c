@@ -1,5 +1,5 @@
 /* An engine whose device fails under it, on the simulated GPU: every request ends once, with the error, and
- * whatever still works goes on. */
+ * whatever still works goes on. Also where steps run ahead of their tokens, so that two are under way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "tests/support/answers.h"
 #include "tests/support/small_model.h"
 
-enum { LAUNCH_FAILURE = 719, N = 3, TOKENS = 4 };
+enum { LAUNCH_FAILURE = 719, N = 3, TOKENS = 5 };
 
 static const int32_t prompts[N][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
 
@@ -29,11 +29,15 @@ static sa2_request request(int i)
     return r;
 }
 
-static sa2_engine *open_engine(const test_model *model)
+static sa2_engine *open_engine(const test_model *model, bool run_ahead)
 {
     sa2_engine *engine;
     sa2_error err = {0};
-    const sa2_engine_options options = {.kv_cache_bytes = 1 << 20, .max_model_len = 256};
+    const sa2_engine_options options = {.kv_cache_bytes = 1 << 20,
+                                        .max_model_len = 256,
+                                        .sampling =
+                                            run_ahead ? SA2_SAMPLING_ON_DEVICE : SA2_SAMPLING_AUTO,
+                                        .run_ahead = run_ahead};
     if (sa2_engine_create_from_model(&engine, &model->model, NULL, &options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     return engine;
@@ -69,13 +73,24 @@ static void assert_pages_are_back(sa2_engine *engine)
     assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
 }
 
-/* Lost after few calls, in the middle of a step, and while some have answered. */
-static void a_device_that_vanishes_ends_every_request_with_its_error(void **state)
+/* What was told before the failure is the beginning of what there was to tell. */
+static void assert_begins_as(const test_answer *found, const test_answer *want)
 {
-    const test_model *model = *state;
-    static const int after[] = {0, 1, 20, 50};
+    const test_choice *c = &found->choices[0], *w = &want->choices[0];
+    assert_int_equal(found->n_done, 1);
+    assert_int_equal(c->n_finished, 1);
+    assert_int_equal(c->ids.n, c->n_tokens);
+    assert_int_equal(found->usage.completion_tokens, c->n_tokens);
+    assert_true(c->n_tokens <= w->n_tokens);
+    assert_memory_equal(c->tokens, w->tokens, (size_t)c->n_tokens * sizeof c->tokens[0]);
+}
+
+/* Lost after few calls, in the middle of a step, and while some have answered. */
+static void vanish(const test_model *model, bool run_ahead)
+{
+    static const int after[] = {0, 1, 20, 50, 110};
     for (size_t k = 0; k < sizeof after / sizeof after[0]; k++) {
-        sa2_engine *engine = open_engine(model);
+        sa2_engine *engine = open_engine(model, run_ahead);
         test_answer answers[N];
         cudasim_lose(after[k], LAUNCH_FAILURE);
         ask_all(engine, answers);
@@ -93,20 +108,26 @@ static void a_device_that_vanishes_ends_every_request_with_its_error(void **stat
     }
 }
 
-static void after_one_failure_answers_are_what_they_were(void **state)
+static void a_device_that_vanishes_ends_every_request_with_its_error(void **state)
 {
-    const test_model *model = *state;
-    static const struct {
-        const char *call;
-        int after;
-    } failures[] = {{"cudaLaunchKernelEx", 0},
-                    {"cudaLaunchKernelEx", 45},
-                    {"cudaMemcpyAsync", 0},
-                    {"cudaStreamSynchronize", 1}};
-    sa2_engine *engine = open_engine(model);
+    vanish(*state, false);
+    cudasim_put_off(1);
+    vanish(*state, true);
+    cudasim_put_off(0);
+}
+
+/* A call that fails, after so many that do not. */
+typedef struct failure {
+    const char *call;
+    int after;
+} failure;
+
+static void fail_once(const test_model *model, bool run_ahead, const failure *failures, int n)
+{
+    sa2_engine *engine = open_engine(model, run_ahead);
     test_answer want[N], failed[N], got[N];
     ask_all(engine, want);
-    for (size_t k = 0; k < sizeof failures / sizeof failures[0]; k++) {
+    for (int k = 0; k < n; k++) {
         int n_failed = 0;
         cudasim_fail(failures[k].call, failures[k].after, LAUNCH_FAILURE);
         ask_all(engine, failed);
@@ -116,8 +137,10 @@ static void after_one_failure_answers_are_what_they_were(void **state)
                 assert_failed(&failed[i], "cudaErrorLaunchFailure");
             else
                 assert_same_answer("beside a failure", &failed[i], &want[i]);
+            assert_begins_as(&failed[i], &want[i]);
         }
-        assert_true(n_failed > 0);
+        if (n_failed == 0)
+            fail_msg("%s after %d: nobody failed", failures[k].call, failures[k].after);
         ask_all(engine, got);
         for (int i = 0; i < N; i++)
             assert_same_answer("after a failure", &got[i], &want[i]);
@@ -126,7 +149,30 @@ static void after_one_failure_answers_are_what_they_were(void **state)
         test_answers_free(got, N);
     }
     test_answers_free(want, N);
+    sa2_engine_stats stats;
+    sa2_engine_get_stats(engine, &stats);
+    assert_int_equal(stats.n_steps_ahead > 2 * n, run_ahead);
     sa2_engine_destroy(engine);
+}
+
+static void after_one_failure_answers_are_what_they_were(void **state)
+{
+    static const failure failures[] = {{"cudaLaunchKernelEx", 0},
+                                       {"cudaLaunchKernelEx", 45},
+                                       {"cudaMemcpyAsync", 0},
+                                       {"cudaStreamSynchronize", 1}};
+    fail_once(*state, false, failures, 4);
+}
+
+/* In the step that is waited for, in the one behind it, and between them. */
+static void so_they_are_where_two_steps_were_under_way(void **state)
+{
+    static const failure failures[] = {{"cudaEventSynchronize", 1}, {"cudaEventRecord", 1},
+                                       {"cudaLaunchKernelEx", 30},  {"cudaLaunchKernelEx", 77},
+                                       {"cudaMemcpyAsync", 17},     {"cudaStreamSynchronize", 1}};
+    cudasim_put_off(1);
+    fail_once(*state, true, failures, 6);
+    cudasim_put_off(0);
 }
 
 static int open_model(void **state)
@@ -148,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_vanishes_ends_every_request_with_its_error),
         cmocka_unit_test(after_one_failure_answers_are_what_they_were),
+        cmocka_unit_test(so_they_are_where_two_steps_were_under_way),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

@@ -69,6 +69,9 @@ typedef struct world {
     job *jobs;
     int64_t last_admitted; /* order */
     int n_steps, n_decoded_rows;
+    bool runs_ahead; /* now and then */
+    const sa2_step_plan *ahead;
+    int n_ahead, n_dropped; /* steps, and rows of these that were for nobody */
 } world;
 
 static int draw(world *w, int n)
@@ -127,7 +130,7 @@ static void add_job(world *w)
     *group = (sa2_sequence_group){.sequences = j->sequences,
                                   .n_sequences = draw(w, 3) == 0 ? 1 + draw(w, BEAMS) : 1,
                                   .n_prompt = n_prompt,
-                                  .lockstep = draw(w, 2) == 0,
+                                  .lockstep = draw(w, w->runs_ahead ? 20 : 2) == 0,
                                   .salt = (uint64_t)draw(w, 2),
                                   .order = w->n_jobs};
     if (n_prompt > 40 && draw(w, 3) == 0) {
@@ -146,6 +149,8 @@ static void add_job(world *w)
         if (sa2_scheduler_pages(w->page_size, n_prompt, MAX_POSITIONS, group->n_sequences) >
             w->n_pages) /* as the engine does: what never fits is made to fit */
             j->n_positions[i] = n_prompt + 1;
+        if (w->runs_ahead) /* some end before the scheduler expects it */
+            j->sequences[i].max_ids = j->n_positions[i] + (draw(w, 2) == 0 ? draw(w, 9) : 0);
     }
     if (sa2_scheduler_pages(w->page_size, n_prompt, n_prompt + 1, group->n_sequences) > w->n_pages)
         group->n_sequences = 1;
@@ -177,7 +182,19 @@ static void run_rows(world *w, const sa2_step_plan *plan)
     int n_rows = 0, n_logits = 0;
     for (int i = 0; i < plan->n_parts; i++) {
         const sa2_step_rows *part = &plan->parts[i];
-        assert_true(part->n > 0 && part->first == part->sequence->n_written);
+        bool is_ahead = part->first == part->sequence->n_ids;
+        assert_true(part->n > 0 && part->first == part->sequence->n_written + is_ahead);
+        if (is_ahead) { /* the device knows its own token; nobody may find it in the ids yet */
+            const job *j = (const job *)part->group;
+            uint64_t value = *slot_of(w, part->sequence, part->first - 1);
+            int32_t id = next_id(value, (int)(part->sequence - j->sequences));
+            *slot_of(w, part->sequence, part->first) =
+                value_of(part->group, value, id, part->first);
+            assert_true(part->n == 1 && part->logits);
+            n_rows++;
+            n_logits++;
+            continue;
+        }
         assert_true(part->first + part->n <= part->sequence->n_ids);
         assert_int_equal(part->logits, part->first + part->n == part->sequence->n_ids);
         assert_in_range(part->sequence->slot, 0, MAX_SEQUENCES - 1);
@@ -241,7 +258,9 @@ static void use_logits(world *w, const sa2_step_plan *plan)
     for (int i = 0; i < plan->n_parts; i++) {
         const sa2_step_rows *part = &plan->parts[i];
         job *j = (job *)part->group;
-        if (!part->logits || j->ended || part->sequence->n_ids != part->first + part->n)
+        w->n_dropped += j == NULL;
+        if (j == NULL || !part->logits || j->ended ||
+            part->sequence->n_ids != part->first + part->n)
             continue; /* the first beam's part has moved all of them on */
         uint64_t value = *slot_of(w, part->sequence, part->sequence->n_ids - 1);
         assert_true(value == value_alone(part->group, part->sequence->ids, part->sequence->n_ids));
@@ -260,14 +279,31 @@ static void use_logits(world *w, const sa2_step_plan *plan)
     }
 }
 
-static void step(world *w)
+static void check_cache(const world *w)
 {
-    w->first_caller = true;
-    const sa2_step_plan *plan = sa2_scheduler_plan(w->scheduler);
     sa2_error err = {0};
     if (sa2_kv_cache_check(w->cache, &err) != SA2_OK)
         fail_msg("%s", err.message);
-    run_rows(w, plan);
+}
+
+static void step(world *w)
+{
+    w->first_caller = true;
+    const sa2_step_plan *plan = w->ahead;
+    if (plan == NULL) {
+        plan = sa2_scheduler_plan(w->scheduler);
+        check_cache(w);
+        run_rows(w, plan);
+    }
+    w->ahead = NULL;
+    if (w->runs_ahead && draw(w, 8) > 0)
+        w->ahead = sa2_scheduler_plan_ahead(w->scheduler, plan);
+    if (w->ahead != NULL) {
+        assert_int_equal(w->ahead->turn, 1 - plan->turn);
+        check_cache(w);
+        run_rows(w, w->ahead);
+        w->n_ahead++;
+    }
     sa2_scheduler_commit(w->scheduler, plan);
     use_logits(w, plan);
 }
@@ -297,13 +333,19 @@ static void assert_answers_as_alone(const job *j)
             assert_int_equal(j->ids[i][n], next_id(value_alone(&j->group, j->ids[i], n), i));
 }
 
+/* What all worlds of a test have seen. */
+typedef struct tally {
+    int64_t n_preemptions, n_steps, n_ahead, n_dropped;
+} tally;
+
 static void run_world(uint64_t seed, int max_rows, int page_size, int n_pages, bool prefix_caching,
-                      int64_t *n_preemptions)
+                      bool runs_ahead, tally *t)
 {
     world w;
     world_create(&w, seed, max_rows, page_size, n_pages, prefix_caching);
+    w.runs_ahead = runs_ahead;
     while (w.n_jobs < MAX_GROUPS || !all_ended(&w)) {
-        if (w.n_jobs < MAX_GROUPS && draw(&w, 4) == 0)
+        if (w.n_jobs < MAX_GROUPS && draw(&w, runs_ahead ? 25 : 4) == 0)
             add_job(&w);
         if (w.n_jobs > 0 && draw(&w, 40) == 0) {
             job *j = &w.jobs[draw(&w, w.n_jobs)];
@@ -317,22 +359,40 @@ static void run_world(uint64_t seed, int max_rows, int page_size, int n_pages, b
     for (int i = 0; i < w.n_jobs; i++)
         assert_answers_as_alone(&w.jobs[i]);
     assert_empty(&w);
-    *n_preemptions += sa2_scheduler_get_stats(w.scheduler).n_preemptions;
+    t->n_preemptions += sa2_scheduler_get_stats(w.scheduler).n_preemptions;
+    t->n_steps += w.n_steps;
+    t->n_ahead += w.n_ahead;
+    t->n_dropped += w.n_dropped;
     world_destroy(&w);
+}
+
+static void run_worlds(bool runs_ahead, tally *t)
+{
+    *t = (tally){0};
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        run_world(seed, 8, 16, 32, true, runs_ahead, t);
+        run_world(seed, 33, 16, 40, false, runs_ahead, t);
+        run_world(seed, 512, 16, 48, true, runs_ahead, t);
+        run_world(seed, 64, 64, 16, true, runs_ahead, t);
+        run_world(seed, 64, 32, 1000, true, runs_ahead, t);
+    }
 }
 
 static void every_request_ends_as_it_would_alone(void **state)
 {
     (void)state;
-    int64_t n_preemptions = 0;
-    for (uint64_t seed = 0; seed < 2; seed++) {
-        run_world(seed, 8, 16, 32, true, &n_preemptions);
-        run_world(seed, 33, 16, 40, false, &n_preemptions);
-        run_world(seed, 512, 16, 48, true, &n_preemptions);
-        run_world(seed, 64, 64, 16, true, &n_preemptions);
-        run_world(seed, 64, 32, 1000, true, &n_preemptions);
-    }
-    assert_true(n_preemptions > 100); /* the caches are small enough to mean something */
+    tally t;
+    run_worlds(false, &t);
+    assert_true(t.n_preemptions > 100); /* the caches are small enough to mean something */
+}
+
+/* Rows of the step ahead are written before anything is told: what they write must be nobody else's. */
+static void every_request_ends_so_too_where_steps_run_ahead(void **state)
+{
+    (void)state;
+    tally t;
+    run_worlds(true, &t);
+    assert_true(t.n_preemptions > 100 && t.n_ahead > t.n_steps / 10 && t.n_dropped > 100);
 }
 
 /* ---- single rules ---- */
@@ -484,6 +544,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_request_ends_as_it_would_alone),
+        cmocka_unit_test(every_request_ends_so_too_where_steps_run_ahead),
         cmocka_unit_test(decode_rows_come_before_prompts_and_prompts_are_cut),
         cmocka_unit_test(the_newest_is_preempted_and_comes_back_first),
         cmocka_unit_test(a_prompt_seen_before_is_found),

@@ -24,6 +24,9 @@ void sa2_engine_flags_init(sa2_engine_flags *f)
         SA2_LARGE_PRODUCTS_OPTION(&o->large_products),
         {"sampling", 0, SA2_OPTION_TEXT, &f->sampling, "WHERE",
          "choose tokens on the host or the device (auto: host); they are the same"},
+        {"run-ahead", 0, SA2_OPTION_FLAG, &o->run_ahead, NULL,
+         "queue a step before the tokens of the last are read (with --sampling device); they are "
+         "the same"},
         {"dtype", 0, SA2_OPTION_TEXT, &f->dtype, "TYPE", "activations and cache: bf16 or f32"},
         SA2_KV_OPTION(&f->kv_dtype),
         SA2_QUANT_OPTIONS(&f->quant),

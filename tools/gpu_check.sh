@@ -117,19 +117,19 @@ graphs() {
     cmp "$work/graphs.ids" "$work/graphs.ids--cuda-graphs" && echo "the same tokens with graphs and without"
 }
 
-# Drawn tokens, and greedy ones with penalties, chosen on the host and on the device.
+# Drawn tokens, and greedy ones with penalties, chosen on the host, on the device, and there by steps that run ahead.
 sampling() {
     local on how
     "$sa2" make-checkpoint -q --preset tiny --tokenizer "$kit/tests/golden/tiny_tokenizer" "$work/sampling" || return 1
     for how in "--temperature 0 --repetition-penalty 1.3" "--top-k 20 --seed 7 -n 2" "--top-p 0.9 --min-p 0.01 --presence-penalty 0.5 --seed 8"; do
-        for on in host device; do
+        for on in host device "device --run-ahead"; do
             # shellcheck disable=SC2086
-            "$sa2" chat -m "$work/sampling" --device "$device" --sampling $on $how --text "a question" --max-tokens 8 --ignore-eos --logprobs 0 --json >"$work/sampling.$on" || return 1
-            grep -oE '"(ids|logprob)":(\[[^]]*\]|[^,}]*)' "$work/sampling.$on" >"$work/sampling.$on.tokens" || return 1
+            "$sa2" chat -m "$work/sampling" --device "$device" --sampling $on $how --text "a question" --max-tokens 8 --ignore-eos --logprobs 0 --json >"$work/sampled" || return 1
+            grep -oE '"(ids|logprob)":(\[[^]]*\]|[^,}]*)' "$work/sampled" >"$work/sampled.$on" || return 1
         done
-        cmp "$work/sampling.host.tokens" "$work/sampling.device.tokens" || return 1
+        cmp "$work/sampled.host" "$work/sampled.device" && cmp "$work/sampled.host" "$work/sampled.device --run-ahead" || return 1
     done
-    echo "the same tokens and log-probabilities from host and device"
+    echo "the same tokens and log-probabilities from host and device, and from steps that run ahead"
 }
 
 # Golden cases in bf16 with every product that cuBLASLt can have, where that library is: it is none of the driver's.
@@ -173,7 +173,7 @@ step golden 90 bash -c 'golden f32'
 step golden_bf16 60 bash -c 'golden bf16'
 step tokens 30 bash -c tokens
 step graphs 30 bash -c graphs
-step sampling 40 bash -c sampling
+step sampling 60 bash -c sampling
 [ "$device" != cuda ] || step large_products 60 bash -c large_products
 [ $preset = tiny ] || step nano 60 bash -c nano
 
@@ -198,6 +198,7 @@ bench vocoder 40 parts --preset $preset --seconds "$bench_seconds" --threads "$(
 bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)"
 bench generate_graphs 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --cuda-graphs
 bench generate_sampling 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device
+bench generate_run_ahead 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device --run-ahead
 bench generate_cache_int8 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --kv-cache-dtype int8
 # Prompts in steps of 2048 rows, by our own products and by the library's.
 prompts="--batches 1,2 --prompt 4096 --length 2 --max-num-batched-tokens 2048"

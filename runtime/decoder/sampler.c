@@ -275,6 +275,14 @@ bool sa2_sampler_fits_device(const sa2_sampling_params *p)
     return p->allowed.n == 0 && !p->round_to_bf16;
 }
 
+bool sa2_sampler_foresees(const sa2_sampling_params *p)
+{
+    for (int i = 0; i < p->n_bad_words; i++)
+        if (p->bad_words[i].n > 1)
+            return false;
+    return true;
+}
+
 sa2_status sa2_sampler_judge(const sa2_sampled *sampled, int n_tokens, sa2_error *err)
 {
     if (sampled->fault == SA2_SAMPLE_NO_NUMBER)

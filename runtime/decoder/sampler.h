@@ -61,6 +61,9 @@ bool sa2_sampler_fits_device(const sa2_sampling_params *params);
 
 sa2_sample_rule sa2_sampler_rule(const sa2_sampling_params *params);
 
+/* Whether what is added before a draw follows from how many tokens were generated, whichever they are: no bad word has several. */
+bool sa2_sampler_foresees(const sa2_sampling_params *params);
+
 /* Of the next draw: what is added to logits, one call an addition, and the share of the mass at which it is. */
 typedef void (*sa2_sampler_add)(void *context, int32_t id, float addend);
 void sa2_sampler_additions(const sa2_sampler *sampler, sa2_sampler_add add, void *context);

@@ -1,5 +1,6 @@
 #include "runtime/serving/chooser.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "runtime/serving/device_draws.h"
@@ -27,6 +28,7 @@ struct sa2_chooser {
     choice_list *planned, *chosen; /* last */
     sa2_device_draws *draws;       /* NULL: all on the host */
     bool *is_host;                 /* [max_sequences] rows of logits that the host wants */
+    int32_t *from;                 /* [max_sequences] of a step that runs ahead: the draw before */
     sa2_step_sampling sampling;
     const sa2_step *step; /* to choose from */
 };
@@ -45,6 +47,7 @@ size_t sa2_chooser_host_bytes(const sa2_chooser_options *o)
     size_t n = (size_t)o->max_sequences;
     return sa2_arena_round(sizeof(sa2_chooser)) + sa2_arena_round(n * sizeof(place)) +
            2 * sa2_arena_round(n * sizeof(sa2_choice)) + sa2_arena_round(n * sizeof(bool)) +
+           sa2_arena_round(n * sizeof(int32_t)) +
            n * sa2_arena_round(sa2_sampler_bytes(o->model->n_token_rows)) +
            threads_of(o) * (sa2_arena_round(sizeof(sa2_sampler_work)) +
                             sa2_arena_round(sa2_sampler_work_bytes(o->model->n_token_rows))) +
@@ -55,6 +58,12 @@ size_t sa2_chooser_device_bytes(const sa2_chooser_options *o)
 {
     return o->on_device ? sa2_device_draws_device_bytes(o->max_sequences, o->model->n_token_rows)
                         : 0;
+}
+
+static void fill_ids(void *chooser, sa2_stream *s, sa2_tensor ids)
+{
+    const sa2_chooser *c = chooser;
+    sa2_device_draws_ids(c->draws, s, ids, c->from);
 }
 
 static void sample(void *chooser, sa2_stream *s, sa2_tensor logits)
@@ -71,9 +80,10 @@ sa2_status sa2_chooser_create(sa2_chooser **chooser, const sa2_chooser_options *
     sa2_choice *choices[2] = {sa2_arena_take(host, n * sizeof(sa2_choice)),
                               sa2_arena_take(host, n * sizeof(sa2_choice))};
     bool *is_host = sa2_arena_take(host, n * sizeof *is_host);
+    int32_t *from = sa2_arena_take(host, n * sizeof *from);
     sa2_sampler_work *works = sa2_arena_take(host, threads_of(o) * sizeof *works);
     if (c == NULL || slots == NULL || choices[0] == NULL || choices[1] == NULL || is_host == NULL ||
-        works == NULL)
+        from == NULL || works == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "samplers: %zu bytes needed",
                         sa2_chooser_host_bytes(o));
     *c = (sa2_chooser){
@@ -84,6 +94,7 @@ sa2_status sa2_chooser_create(sa2_chooser **chooser, const sa2_chooser_options *
         .planned = &c->lists[0],
         .chosen = &c->lists[0],
         .is_host = is_host,
+        .from = from,
         .sampling = {.sample = sample, .is_host = is_host, .context = c}};
     for (size_t i = 0; i < n; i++) {
         slots[i] =
@@ -124,16 +135,16 @@ static sa2_sampler *sampler_of(sa2_chooser *c, sa2_job *job, int index)
     return &s->sampler;
 }
 
-static sa2_choice *add_choice(sa2_chooser *c, sa2_job *job, int sequence, int row)
+static sa2_choice *add_choice(sa2_chooser *c, sa2_job *job, int sequence, int part, int row)
 {
     sa2_choice *choice = &c->planned->choices[c->planned->n_choices++];
-    *choice = (sa2_choice){.job = job, .sequence = sequence, .row = row, .draw = -1};
+    *choice = (sa2_choice){.job = job, .sequence = sequence, .part = part, .row = row, .draw = -1};
     return choice;
 }
 
-static void add_answer(sa2_chooser *c, sa2_job *job, int index, int row)
+static void add_answer(sa2_chooser *c, sa2_job *job, int index, int part, int row)
 {
-    sa2_choice *choice = add_choice(c, job, index, row);
+    sa2_choice *choice = add_choice(c, job, index, part, row);
     choice->sampler = sampler_of(c, job, index);
     int slot = job->group.sequences[index].slot, n_logprobs = job->sampling.n_logprobs;
     if (c->draws != NULL && job->script.n == 0 && n_logprobs <= 0)
@@ -143,33 +154,40 @@ static void add_answer(sa2_chooser *c, sa2_job *job, int index, int row)
 }
 
 /* A token is wanted for a sequence; the first logits of a request are for all its answers. */
-static void add_answers(sa2_chooser *c, const sa2_step_rows *part, int row)
+static void add_answers(sa2_chooser *c, const sa2_step_plan *plan, int i_part, int row)
 {
+    const sa2_step_rows *part = &plan->parts[i_part];
     sa2_job *job = (sa2_job *)part->group;
     bool first = part->sequence->n_ids == job->group.n_prompt;
     for (int i = 0; i < job->group.n_sequences; i++) {
         const sa2_sequence *sequence = &job->group.sequences[i];
         if (!sequence->done && (first || sequence == part->sequence))
-            add_answer(c, job, i, row);
+            add_answer(c, job, i, i_part, row);
     }
 }
 
 /* The parts of a group lie one behind the other, and all have logits. Returns how many they are. */
-static int add_beams(sa2_chooser *c, sa2_job *job, int row)
+static int add_beams(sa2_chooser *c, sa2_job *job, int part, int row)
 {
     int n = sa2_beam_rows(job->beams.search);
-    add_choice(c, job, 0, row);
+    add_choice(c, job, 0, part, row);
     for (int i = 0; i < n; i++)
         c->is_host[row + i] = true;
     return n;
 }
 
+static void begin(sa2_chooser *c, int turn)
+{
+    c->planned = &c->lists[turn];
+    c->planned->n_choices = c->planned->n_hosts = 0;
+    c->sampling.fill_ids = NULL;
+    if (c->draws != NULL)
+        sa2_device_draws_begin(c->draws, turn);
+}
+
 const sa2_step_sampling *sa2_chooser_plan(sa2_chooser *c, const sa2_step_plan *plan)
 {
-    c->planned = &c->lists[plan->turn];
-    c->planned->n_choices = c->planned->n_hosts = 0;
-    if (c->draws != NULL)
-        sa2_device_draws_begin(c->draws, plan->turn);
+    begin(c, plan->turn);
     int row = 0;
     for (int i = 0; i < plan->n_parts; i++) {
         const sa2_step_rows *part = &plan->parts[i];
@@ -177,14 +195,56 @@ const sa2_step_sampling *sa2_chooser_plan(sa2_chooser *c, const sa2_step_plan *p
             continue;
         sa2_job *job = (sa2_job *)part->group;
         if (job->beams.search != NULL) {
-            int n = add_beams(c, job, row);
+            int n = add_beams(c, job, i, row);
             row += n;
             i += n - 1;
         } else {
-            add_answers(c, part, row++);
+            add_answers(c, plan, i, row++);
         }
     }
     return c->draws != NULL ? &c->sampling : NULL;
+}
+
+/* ---- one step ahead ---- */
+
+static bool has_left(const sa2_choice *choice, const sa2_step_plan *plan)
+{
+    return plan->parts[choice->part].group == NULL;
+}
+
+bool sa2_chooser_may_run_ahead(const sa2_chooser *c, const sa2_step_plan *plan)
+{
+    const choice_list *l = &c->lists[plan->turn];
+    for (int i = 0; i < l->n_choices; i++)
+        if (!has_left(&l->choices[i], plan) &&
+            (l->choices[i].draw < 0 || !sa2_sampler_foresees(&l->choices[i].job->sampling)))
+            return false;
+    return true;
+}
+
+const sa2_step_sampling *sa2_chooser_plan_ahead(sa2_chooser *c, const sa2_step_plan *plan,
+                                                const sa2_step_plan *before)
+{
+    const sa2_choice *last = c->lists[before->turn].choices;
+    begin(c, plan->turn);
+    for (int i = 0; i < plan->n_parts; i++, last++) {
+        const sa2_step_rows *part = &plan->parts[i];
+        while (before->parts[last->part].sequence != part->sequence)
+            last++; /* those that have left, or are complete then */
+        sa2_sampler *sampler = &c->slots[part->sequence->slot].sampler;
+        assert(last->sampler == sampler);
+        sa2_sampler then = *sampler; /* and has said one more: which, is nowhere looked at */
+        then.n_generated++;
+        sa2_choice *choice = add_choice(c, last->job, last->sequence, i, i);
+        choice->sampler = sampler;
+        choice->draw = sa2_device_draws_add(c->draws, i, part->sequence->slot, &then,
+                                            last->job->sampling.n_logprobs == 0);
+        assert(choice->draw >= 0); /* nothing is added that was not before */
+        c->is_host[i] = false;
+        c->from[i] = last->draw;
+    }
+    c->sampling.fill_ids = fill_ids;
+    return &c->sampling;
 }
 
 /* ---- choosing ---- */
@@ -233,19 +293,34 @@ static void choose_beams(sa2_chooser *c, sa2_choice *choice)
                                    &choice->beams_done, &choice->err);
 }
 
+/* Tokens of those that have ended since the step was planned, or were given up, are for nobody. */
+static void drop_those_that_have_left(const sa2_chooser *c, choice_list *l,
+                                      const sa2_step_plan *plan)
+{
+    int n = 0;
+    for (int i = 0; i < l->n_choices; i++) {
+        if (has_left(&l->choices[i], plan))
+            sa2_device_draws_drop(c->draws, l->turn, l->choices[i].draw);
+        else if (n++ < i)
+            l->choices[n - 1] = l->choices[i];
+    }
+    l->n_choices = n;
+}
+
 void sa2_chooser_choose(sa2_chooser *c, const sa2_step *step, const sa2_step_plan *plan)
 {
-    choice_list *r = c->chosen = &c->lists[plan->turn];
+    choice_list *l = c->chosen = &c->lists[plan->turn];
     c->step = step;
-    for (int i = 0; i < r->n_choices; i++)
-        if (r->choices[i].sampler == NULL)
-            choose_beams(c, &r->choices[i]);
+    drop_those_that_have_left(c, l, plan);
+    for (int i = 0; i < l->n_choices; i++)
+        if (l->choices[i].sampler == NULL)
+            choose_beams(c, &l->choices[i]);
     sa2_backend *backend = c->options.model->backend;
-    if ((int)threads_of(&c->options) < sa2_backend_threads(backend) || r->n_hosts < 2)
-        for (int i = 0; i < r->n_choices; i++)
+    if ((int)threads_of(&c->options) < sa2_backend_threads(backend) || l->n_hosts < 2)
+        for (int i = 0; i < l->n_choices; i++)
             choose_one(c, i, 0);
     else
-        sa2_backend_each(backend, r->n_choices, choose_one, c);
+        sa2_backend_each(backend, l->n_choices, choose_one, c);
 }
 
 const sa2_choice *sa2_chooser_choices(const sa2_chooser *c, int *n)

@@ -17,6 +17,7 @@
 typedef struct sa2_choice {
     sa2_job *job;
     int sequence;
+    int part;             /* of the plan */
     int row;              /* of the step's logits; of beams the first one */
     int draw;             /* on the device; -1: the host's */
     sa2_sampler *sampler; /* NULL: of beams */
@@ -44,7 +45,16 @@ sa2_status sa2_chooser_create(sa2_chooser **chooser, const sa2_chooser_options *
  * call; NULL: nothing. */
 const sa2_step_sampling *sa2_chooser_plan(sa2_chooser *chooser, const sa2_step_plan *plan);
 
-/* After it: chooses. Failures are in the choices, and those of beams in their jobs. */
+/* Whether the next step could be planned before the tokens of this one are known: all are chosen on the device, and nothing
+ * that it is told for the next ones depends on them. */
+bool sa2_chooser_may_run_ahead(const sa2_chooser *chooser, const sa2_step_plan *plan);
+
+/* As sa2_chooser_plan(), for the step behind `before`, which is under way and whose tokens will be its ids. Only where it may
+ * be, and sa2_scheduler_plan_ahead() made the plan. */
+const sa2_step_sampling *sa2_chooser_plan_ahead(sa2_chooser *chooser, const sa2_step_plan *plan,
+                                                const sa2_step_plan *before);
+
+/* After it: chooses, for those that are still there. Failures are in the choices, and those of beams in their jobs. */
 void sa2_chooser_choose(sa2_chooser *chooser, const sa2_step *step, const sa2_step_plan *plan);
 
 /* What was chosen last, [*n]. */

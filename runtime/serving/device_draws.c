@@ -156,7 +156,7 @@ void sa2_device_draws_run(sa2_device_draws *d, sa2_stream *s, sa2_tensor logits)
             continue;
         if (d->counted[slot] != d->said[i].n_generated)
             sa2_upload(s, sa2_tensor_rows(d->d_state, slot, 1), d->said[i].seen);
-        d->counted[slot] = -1; /* until it is known what was chosen */
+        d->counted[slot] = d->said[i].n_generated + 1; /* with what is chosen now */
     }
     sa2_tensor results = sa2_tensor_rows(d->d_results, 0, d->n_draws);
     sa2_sample(s, (sa2_sample_args){.results = results,
@@ -173,19 +173,31 @@ void sa2_device_draws_run(sa2_device_draws *d, sa2_stream *s, sa2_tensor logits)
         sa2_download(s, d->now->results, results);
 }
 
+void sa2_device_draws_ids(const sa2_device_draws *d, sa2_stream *s, sa2_tensor ids,
+                          const int32_t *from)
+{
+    sa2_sampled_ids(s, ids, d->d_results, from);
+}
+
+void sa2_device_draws_drop(sa2_device_draws *d, int turn, int draw)
+{
+    int slot = d->outcomes[turn].slots[draw];
+    if (slot >= 0)
+        sa2_device_draws_forget(d, slot);
+}
+
 sa2_status sa2_device_draws_take(sa2_device_draws *d, int turn, int draw, sa2_sampler *sampler,
                                  sa2_logprob *token, sa2_error *err)
 {
     const sa2_sampled *found = &d->outcomes[turn].results[draw];
-    int slot = d->outcomes[turn].slots[draw];
     sa2_status st = sa2_sampler_judge(found, d->n_tokens, err);
-    if (st != SA2_OK)
+    if (st != SA2_OK) {
+        sa2_device_draws_drop(d, turn, draw); /* it was not counted */
         return st;
+    }
     *token = (sa2_logprob){found->token, NAN};
     if (found->mass > 0)
         token->logprob = (float)(found->logit - sa2_logprobs_whole_of(found->largest, found->mass));
     sa2_sampler_accept(sampler, found->token);
-    if (slot >= 0)
-        d->counted[slot] = sampler->n_generated;
     return SA2_OK;
 }

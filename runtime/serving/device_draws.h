@@ -33,8 +33,15 @@ void sa2_device_draws_forget(sa2_device_draws *draws, int slot);
 
 void sa2_device_draws_run(sa2_device_draws *draws, sa2_stream *s, sa2_tensor logits);
 
+/* ids[i]: what draw from[i] of the step before has chosen, to go on from. */
+void sa2_device_draws_ids(const sa2_device_draws *draws, sa2_stream *s, sa2_tensor ids,
+                          const int32_t *from);
+
 /* What a draw chose, which its sampler accepts; the log-probability NaN unless wanted. Errors: those of sa2_sampler_next(). */
 sa2_status sa2_device_draws_take(sa2_device_draws *draws, int turn, int draw, sa2_sampler *sampler,
                                  sa2_logprob *token, sa2_error *err);
+
+/* Nobody takes it. */
+void sa2_device_draws_drop(sa2_device_draws *draws, int turn, int draw);
 
 #endif

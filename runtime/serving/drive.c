@@ -131,7 +131,7 @@ static void publish(sa2_engine *e)
     stats->n_pages_cached = cache.n_cached;
 }
 
-/* What a step of `ms`, `encode_ms` of them for sound, has done. */
+/* What a step of `ms`, `encode_ms` of them for sound, has done. Of a step that ran ahead some rows may be for nobody. */
 static void count_step(sa2_engine *e, const sa2_step_plan *plan, double ms, double encode_ms)
 {
     sa2_engine_stats *stats = &e->desk.stats;
@@ -142,7 +142,8 @@ static void count_step(sa2_engine *e, const sa2_step_plan *plan, double ms, doub
     stats->encode_ms_total += encode_ms;
     for (int i = 0; i < plan->n_parts; i++) {
         sa2_job *job = (sa2_job *)plan->parts[i].group;
-        if (job->last_step == stats->n_steps)
+        stats->n_rows_dropped += job == NULL;
+        if (job == NULL || job->last_step == stats->n_steps)
             continue;
         job->last_step = stats->n_steps;
         if (job->timings.n_steps++ == 0) {
@@ -157,7 +158,8 @@ static void tell(sa2_engine *e, const sa2_step_plan *plan)
     sa2_job *ended[SA2_MAX_SEQUENCES];
     int n_ended = sa2_generator_tell(e->machine.generator, ended);
     for (int i = 0; i < plan->n_parts; i++)
-        sa2_desk_ready(&e->desk, (sa2_job *)plan->parts[i].group);
+        if (plan->parts[i].group != NULL)
+            sa2_desk_ready(&e->desk, (sa2_job *)plan->parts[i].group);
     for (int i = 0; i < n_ended; i++)
         complete_job(e, ended[i]);
 }
@@ -168,7 +170,7 @@ static void end_failed_step(sa2_engine *e, const sa2_step_plan *plan, sa2_status
 {
     for (int i = 0; i < plan->n_parts; i++) {
         sa2_job *job = (sa2_job *)plan->parts[i].group;
-        if (job->ended)
+        if (job == NULL || job->ended)
             continue;
         sa2_job_fail(job, st, err);
         end_job(e, job, SA2_FINISH_ERROR);
@@ -188,22 +190,48 @@ static void note_starts(const sa2_step_plan *plan)
     }
 }
 
-static sa2_status compute(sa2_machine *m, const sa2_step_plan *plan, double *encoded_ms,
-                          sa2_error *err)
+/* Plans the next step and begins it, when the sounds that it needs are encoded. */
+static const sa2_step_plan *begin_step(sa2_engine *e, double *encode_ms, sa2_status *st,
+                                       sa2_error *err)
 {
-    sa2_status st = sa2_clip_cache_encode(m->clips, m->stream, &m->work, err);
-    *encoded_ms = sa2_now_ms();
+    sa2_machine *m = &e->machine;
+    double began_ms = sa2_now_ms();
+    sa2_clip_cache_begin(m->clips);
+    const sa2_step_plan *plan = sa2_scheduler_plan(m->scheduler);
+    assert(plan->n_rows > 0); /* one job is always possible */
+    note_starts(plan);
+    *st = sa2_clip_cache_encode(m->clips, m->stream, &m->work, err);
+    *encode_ms = sa2_now_ms() - began_ms;
     const sa2_step_sampling *sampling = sa2_generator_plan(m->generator, plan);
-    if (st != SA2_OK)
-        return st;
-    sa2_step_begin(m->step, m->stream, &m->work, m->clips, plan, sampling);
-    st = sa2_step_end(m->step, m->stream, plan, err);
+    if (*st == SA2_OK)
+        sa2_step_begin(m->step, m->stream, &m->work, m->clips, plan, sampling);
+    return plan;
+}
+
+/* Begins the step behind one that is under way, so that the device goes on while the host reads what that has chosen. NULL:
+ * it has to be known first. */
+static const sa2_step_plan *begin_step_ahead(sa2_engine *e, const sa2_step_plan *before)
+{
+    sa2_machine *m = &e->machine;
+    if (!e->options.run_ahead || !sa2_generator_may_run_ahead(m->generator, before))
+        return NULL;
+    const sa2_step_plan *plan = sa2_scheduler_plan_ahead(m->scheduler, before);
+    if (plan != NULL)
+        sa2_step_begin(m->step, m->stream, &m->work, m->clips, plan,
+                       sa2_generator_plan_ahead(m->generator, plan, before));
+    return plan;
+}
+
+static sa2_status end_step(sa2_machine *m, const sa2_step_plan *plan, sa2_error *err)
+{
+    sa2_status st = sa2_step_end(m->step, m->stream, plan, err);
     if (st != SA2_OK)
         return st;
     sa2_scheduler_commit(m->scheduler, plan);
     for (int i = 0; i < plan->n_parts; i++)
-        sa2_clip_cache_passed(m->clips, plan->parts[i].group,
-                              plan->parts[i].first + plan->parts[i].n);
+        if (plan->parts[i].group != NULL)
+            sa2_clip_cache_passed(m->clips, plan->parts[i].group,
+                                  plan->parts[i].first + plan->parts[i].n);
     sa2_generator_choose(m->generator, plan);
     return SA2_OK;
 }
@@ -214,30 +242,41 @@ static bool has_groups(const sa2_engine *e)
     return stats.n_running + stats.n_waiting > 0;
 }
 
+/* Something that came while the lock was open. */
+static bool has_news(const sa2_desk *desk)
+{
+    return desk->arrived != NULL || desk->errand != NULL || desk->closing;
+}
+
 /* Called and left with the lock held. */
 static void run_step(sa2_engine *e)
 {
-    sa2_machine *m = &e->machine;
     sa2_job *stuck[SA2_MAX_SEQUENCES];
     sa2_error err = {0};
+    sa2_status st = SA2_OK;
+    double began_ms = sa2_now_ms(), encode_ms = 0.0;
+    const sa2_step_plan *plan = e->ahead, *next = NULL;
+    bool go_on = !has_news(&e->desk);
     pthread_mutex_unlock(&e->desk.lock);
-    double began_ms = sa2_now_ms(), encoded_ms;
-    sa2_clip_cache_begin(m->clips);
-    const sa2_step_plan *plan = sa2_scheduler_plan(m->scheduler);
-    assert(plan->n_rows > 0); /* one job is always possible */
-    note_starts(plan);
-    sa2_status st = compute(m, plan, &encoded_ms, &err);
+    if (plan == NULL)
+        plan = begin_step(e, &encode_ms, &st, &err);
+    if (st == SA2_OK && go_on)
+        next = begin_step_ahead(e, plan);
+    if (st == SA2_OK)
+        st = end_step(&e->machine, plan, &err);
     pthread_mutex_lock(&e->desk.lock);
 
+    e->ahead = st == SA2_OK ? next : NULL; /* all its jobs are in the one before */
     if (st != SA2_OK) {
         end_failed_step(e, plan, st, &err);
         return;
     }
-    count_step(e, plan, sa2_now_ms() - began_ms, encoded_ms - began_ms);
+    e->desk.stats.n_steps_ahead += next != NULL;
+    count_step(e, plan, sa2_now_ms() - began_ms, encode_ms);
     tell(e, plan);
     publish(e);
     pthread_mutex_unlock(&e->desk.lock);
-    int n_stuck = sa2_generator_turn(m->generator, stuck);
+    int n_stuck = sa2_generator_turn(e->machine.generator, stuck);
     pthread_mutex_lock(&e->desk.lock);
     for (int i = 0; i < n_stuck; i++)
         end_job(e, stuck[i], SA2_FINISH_ERROR);
@@ -291,12 +330,6 @@ static void make_sound(sa2_engine *e)
     end_utterances(e, st, &err);
 }
 
-/* Something that came while the lock was open. */
-static bool has_news(const sa2_desk *desk)
-{
-    return desk->arrived != NULL || desk->errand != NULL || desk->closing;
-}
-
 /* Until there is work; other ranks hear from time to time that there is none. Called and left with the lock held. */
 static void wait_for_work(sa2_engine *e)
 {
@@ -329,7 +362,7 @@ void *sa2_engine_drive(void *engine)
             make_sound(e);
             idle = false;
         }
-        if (has_groups(e)) {
+        if (has_groups(e) || e->ahead != NULL) {
             run_step(e);
             idle = false;
         }
@@ -337,6 +370,8 @@ void *sa2_engine_drive(void *engine)
             wait_for_work(e);
     }
     pthread_mutex_unlock(&desk->lock);
+    if (e->ahead != NULL)
+        sa2_step_end(e->machine.step, e->machine.stream, e->ahead, NULL);
     sa2_step_pause(e->machine.step, true, NULL); /* who does not hear it has failed before */
     return NULL;
 }

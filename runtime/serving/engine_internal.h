@@ -16,6 +16,8 @@ struct sa2_engine {
     sa2_engine_plan plan;
     sa2_agreement agreement; /* with the other ranks */
     sa2_machine machine;     /* the engine's thread's */
+    const sa2_step_plan
+        *ahead; /* the step that is under way between two turns of that thread; NULL: none */
     sa2_token2wav own_token2wav;
     sa2_speaker speaker; /* the engine's thread's */
     sa2_voices voices;

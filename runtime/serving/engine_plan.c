@@ -231,6 +231,15 @@ static sa2_status check_sampling(const sa2_engine_options *o, sa2_backend *backe
     return SA2_OK;
 }
 
+static sa2_status check_run_ahead(const sa2_engine_options *o, sa2_error *err)
+{
+    if (o->sampling == SA2_SAMPLING_ON_DEVICE)
+        return SA2_OK;
+    return sa2_fail(err, SA2_ERR_ARG,
+                    "run_ahead: sampling on the device expected, found sampling on the host, which "
+                    "has to have the logits first");
+}
+
 sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
                                 const sa2_model *model, const sa2_token2wav *t,
                                 sa2_backend *backend, sa2_error *err)
@@ -239,6 +248,8 @@ sa2_status sa2_engine_plan_make(sa2_engine_plan *p, const sa2_engine_options *o,
     sa2_status st = resolve(p, o, model, err);
     if (st == SA2_OK && o->sampling == SA2_SAMPLING_ON_DEVICE)
         st = check_sampling(o, backend, err);
+    if (st == SA2_OK && o->run_ahead)
+        st = check_run_ahead(o, err);
     sa2_stream *s = NULL;
     if (st == SA2_OK)
         st = sa2_stream_create(&s, backend, 0, err);

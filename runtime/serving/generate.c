@@ -87,6 +87,17 @@ const sa2_step_sampling *sa2_generator_plan(sa2_generator *g, const sa2_step_pla
     return sa2_chooser_plan(g->chooser, plan);
 }
 
+bool sa2_generator_may_run_ahead(const sa2_generator *g, const sa2_step_plan *plan)
+{
+    return sa2_chooser_may_run_ahead(g->chooser, plan);
+}
+
+const sa2_step_sampling *sa2_generator_plan_ahead(sa2_generator *g, const sa2_step_plan *plan,
+                                                  const sa2_step_plan *before)
+{
+    return sa2_chooser_plan_ahead(g->chooser, plan, before);
+}
+
 void sa2_generator_choose(sa2_generator *g, const sa2_step_plan *plan)
 {
     sa2_chooser_choose(g->chooser, g->options.step, plan);
@@ -280,6 +291,7 @@ static sa2_status open_answer(sa2_generator *g, sa2_job *job, sa2_error *err)
     if (job->rules.max_tokens > job->max_positions - sequence->n_ids)
         job->rules.max_tokens = job->max_positions - sequence->n_ids;
     job->thinking.now = false;
+    sequence->max_ids = sequence->n_ids + job->rules.max_tokens;
     sa2_output_begin(output, &job->rules);
     sa2_scheduler_restart(g->options.scheduler, &job->group);
     return SA2_OK;

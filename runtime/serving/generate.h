@@ -34,6 +34,12 @@ void sa2_generator_destroy(sa2_generator *generator); /* NULL is fine; its memor
 /* Before a step: how the tokens of its plan are chosen, which the step is told (chooser.h). */
 const sa2_step_sampling *sa2_generator_plan(sa2_generator *generator, const sa2_step_plan *plan);
 
+/* As sa2_chooser_may_run_ahead() and sa2_chooser_plan_ahead(). */
+bool sa2_generator_may_run_ahead(const sa2_generator *generator, const sa2_step_plan *plan);
+const sa2_step_sampling *sa2_generator_plan_ahead(sa2_generator *generator,
+                                                  const sa2_step_plan *plan,
+                                                  const sa2_step_plan *before);
+
 /* Chooses the next tokens for the parts of that plan that have logits, once it is committed. A failure is kept for its
  * request. */
 void sa2_generator_choose(sa2_generator *generator, const sa2_step_plan *plan);

@@ -258,10 +258,13 @@ static void fill_sequences(sa2_job *job, const sa2_job_draft *d)
         if (job->beams.spare != NULL)
             memcpy(job->beams.spare[i], ids->data, ids->n * sizeof *ids->data);
     }
+    const sa2_output_rules *rules = job->thinking.now ? &job->thinking.rules : &job->rules;
+    for (int i = 0; i < d->n_sequences; i++)
+        job->group.sequences[i].max_ids = (int)ids->n + rules->max_tokens;
     for (int i = 0; i < d->n_outputs; i++) {
         job->outputs[i].log = &job->log;
         job->outputs[i].choice = i;
-        sa2_output_begin(&job->outputs[i], job->thinking.now ? &job->thinking.rules : &job->rules);
+        sa2_output_begin(&job->outputs[i], rules);
     }
     job->timings = (sa2_timings){
         .started_ms = -1.0, .encoded_ms = -1.0, .first_token_ms = -1.0, .first_audio_ms = -1.0};

@@ -17,7 +17,10 @@ struct sa2_scheduler {
     int n_free_slots;
     sa2_step_plan plans[2]; /* by turn */
     sa2_step_plan *plan;    /* the last one, of these */
+    bool under_way[2];      /* each of them is made and not committed */
     bool preempted;         /* by the plan in the making: nothing is admitted then */
+    bool
+        settled; /* nothing has come or gone since the last plan, which had room for whoever could be admitted */
     int64_t n_preemptions;
 };
 
@@ -146,8 +149,19 @@ static int rows_due(const sa2_sequence_group *group, const sa2_sequence *sequenc
     return n;
 }
 
+static void leave_plan(sa2_step_plan *plan, const sa2_sequence *sequence)
+{
+    for (int i = 0; i < plan->n_parts; i++)
+        if (plan->parts[i].sequence == sequence)
+            plan->parts[i] = (sa2_step_rows){0};
+}
+
 static void release_sequence(sa2_scheduler *s, sa2_sequence *sequence)
 {
+    for (int turn = 0; turn < 2; turn++)
+        if (s->under_way[turn])
+            leave_plan(&s->plans[turn], sequence);
+    s->settled = false;
     if (sequence->kv != NULL)
         sa2_kv_close(s->cache, sequence->kv);
     if (sequence->slot >= 0)
@@ -173,6 +187,7 @@ void sa2_scheduler_add(sa2_scheduler *s, sa2_sequence_group *group)
     }
     group->running = group->forked = false;
     group->n_preemptions = 0;
+    s->settled = false;
     insert(&s->waiting, group);
 }
 
@@ -324,6 +339,7 @@ static bool admit(sa2_scheduler *s)
 const sa2_step_plan *sa2_scheduler_plan(sa2_scheduler *s)
 {
     begin_plan(s);
+    s->under_way[0] = s->under_way[1] = false; /* one that failed is never committed */
     s->preempted = false;
     for (;;) {
         for (sa2_sequence_group *g = s->running.first; g != NULL; g = g->next)
@@ -334,9 +350,64 @@ const sa2_step_plan *sa2_scheduler_plan(sa2_scheduler *s)
         while (!s->preempted && admit(s))
             ;
         if (s->plan->n_rows > 0 || s->running.n < 2)
-            return s->plan;
+            break;
         preempt(s, s->running.last); /* all wait for pages that the others hold */
     }
+    s->settled = !s->preempted && s->plan->n_rows < s->options.max_rows;
+    s->under_way[s->plan->turn] = true;
+    return s->plan;
+}
+
+static bool is_of_decoding(const sa2_step_rows *part)
+{
+    return part->n == 1 && part->logits && part->group->forked && !part->group->lockstep &&
+           part->first >= part->group->n_prompt;
+}
+
+/* Once the part's token is there, whatever it is. */
+static bool is_complete_then(const sa2_step_rows *part)
+{
+    return part->first + 2 >= part->sequence->max_ids;
+}
+
+/* Whether the next step has a row for each sequence of this one and no others, and pages for them; *n: how many. */
+static bool is_foreseen(const sa2_scheduler *s, const sa2_step_plan *plan, int *n)
+{
+    int n_live = 0, n_pages = 0;
+    *n = 0;
+    for (const sa2_sequence_group *g = s->running.first; g != NULL; g = g->next)
+        n_live += count_live(g);
+    for (int i = 0; i < plan->n_parts; i++) {
+        const sa2_step_rows *part = &plan->parts[i];
+        if (part->group == NULL)
+            continue;
+        n_live--;
+        if (!is_of_decoding(part))
+            return false;
+        if (is_complete_then(part)) {
+            if (s->waiting.n > 0)
+                return false; /* for its place */
+            continue;
+        }
+        ++*n;
+        n_pages += sa2_kv_pages_needed(s->cache, part->sequence->kv, 1);
+    }
+    return n_live == 0 && n_pages <= sa2_kv_pages_available(s->cache);
+}
+
+const sa2_step_plan *sa2_scheduler_plan_ahead(sa2_scheduler *s, const sa2_step_plan *plan)
+{
+    int n;
+    if ((s->waiting.n > 0 && !s->settled) || !is_foreseen(s, plan, &n) || n == 0)
+        return NULL;
+    begin_plan(s);
+    for (int i = 0; i < plan->n_parts; i++) {
+        const sa2_step_rows *part = &plan->parts[i];
+        if (part->group != NULL && !is_complete_then(part))
+            put_rows(s, (sa2_step_rows){part->group, part->sequence, part->first + 1, 1, true});
+    }
+    s->under_way[s->plan->turn] = true;
+    return s->plan;
 }
 
 static void fork_group(sa2_scheduler *s, sa2_sequence_group *group, const sa2_sequence *parent)
@@ -354,9 +425,12 @@ static void fork_group(sa2_scheduler *s, sa2_sequence_group *group, const sa2_se
 
 void sa2_scheduler_commit(sa2_scheduler *s, const sa2_step_plan *plan)
 {
+    s->under_way[plan->turn] = false;
     for (int i = 0; i < plan->n_parts; i++) {
         const sa2_step_rows *part = &plan->parts[i];
         sa2_sequence *sequence = part->sequence;
+        if (part->group == NULL)
+            continue;
         sequence->n_written += part->n;
         if (s->options.prefix_caching) {
             sa2_kv_content content = content_of(part->group, sequence, sequence->n_written);

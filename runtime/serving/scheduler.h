@@ -18,6 +18,7 @@
 typedef struct sa2_sequence {
     int32_t *ids; /* prompt, then what was generated; memory of the request */
     int n_ids;
+    int max_ids; /* with as many it is complete, at the latest; 0: nobody says, and no step runs ahead of it */
     bool done; /* no more rows; set by sa2_scheduler_finish() */
 
     /* Written by the scheduler alone. */
@@ -47,7 +48,7 @@ typedef struct sa2_sequence_group {
 
 /* Rows of one sequence in a step: positions [first, first + n). */
 typedef struct sa2_step_rows {
-    sa2_sequence_group *group;
+    sa2_sequence_group *group; /* NULL: the sequence has left since, and nobody wants them */
     sa2_sequence *sequence;
     int first, n;
     bool logits; /* of the last one: the next token follows from them */
@@ -100,6 +101,14 @@ void sa2_scheduler_restart(sa2_scheduler *scheduler, sa2_sequence_group *group);
 
 /* The next step, valid until the next call but one; n_rows 0: there is nothing to do. */
 const sa2_step_plan *sa2_scheduler_plan(sa2_scheduler *scheduler);
+
+/* The step behind `plan`, which is under way: one row more of each of its sequences that goes on whatever its next token is,
+ * but for the one that then proves to have been its last. NULL: the next step is of another kind, or may be: not all
+ * that runs is in `plan` with a row of decoding, somebody may be admitted, or there are no pages.
+ *
+ * What leaves the scheduler meanwhile leaves both plans, and its pages may be given to others: a step that writes there is
+ * behind those that are under way, in the order of the device. */
+const sa2_step_plan *sa2_scheduler_plan_ahead(sa2_scheduler *scheduler, const sa2_step_plan *plan);
 
 /* The rows of the plan are written. Now sequences may be finished, and ids appended: one to every
  * sequence that had logits. Where a prompt was complete, all sequences of the group go on from its logits. */

@@ -18,6 +18,7 @@ struct sa2_step {
     sa2_kv_cache_view *kv;         /* [layers] */
     int max_pages;                 /* of a sequence */
     flight flights[2];             /* by turn */
+    int n_under_way;
 
     /* Host: of the step that is being queued, which copies what it takes from here. */
     int32_t *ids, *positions;                         /* [max_rows] */
@@ -317,11 +318,15 @@ static void queue(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_step
                       (sa2_comm_place){"the logits", -1});
 }
 
-static sa2_status end_flight(const sa2_step *step, sa2_stream *s, flight *f, sa2_error *err)
+/* `behind`: another step, which goes on. */
+static sa2_status end_flight(const sa2_step *step, sa2_stream *s, flight *f, bool behind,
+                             sa2_error *err)
 {
     if (!f->untold) {
+        sa2_error *late = f->status == SA2_OK ? &f->err : NULL;
         sa2_comm_wait(step->options.comm, s, (sa2_comm_place){"the end of a step", -1});
-        sa2_status finished = sa2_stream_finish(s, f->status == SA2_OK ? &f->err : NULL);
+        sa2_status finished = behind ? sa2_stream_wait(s, (int)(f - step->flights), late)
+                                     : sa2_stream_finish(s, late);
         f->status = f->status == SA2_OK ? finished : f->status;
     }
     if (f->status == SA2_OK)
@@ -344,8 +349,14 @@ void sa2_step_begin(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_cl
 {
     int n_sound;
     flight *f = &step->flights[plan->turn];
+    if (step->n_under_way++ > 0)
+        sa2_stream_mark(s, 1 - plan->turn); /* the end of the step before */
     sa2_step_news news = gather(step, clips, plan, &n_sound);
-    sa2_decoder_batch batch = {.ids = upload(s, step->d_ids, step->ids, news.n_rows)};
+    sa2_decoder_batch batch = {.ids = sa2_tensor_rows(step->d_ids, 0, news.n_rows)};
+    if (sampling != NULL && sampling->fill_ids != NULL)
+        sampling->fill_ids(sampling->context, s, batch.ids);
+    else
+        upload(s, step->d_ids, step->ids, news.n_rows);
     put_sound(step, s, clips, n_sound, &batch);
     *f = (flight){0};
     f->status = tell(step, &news, &f->err);
@@ -356,7 +367,13 @@ void sa2_step_begin(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_cl
 
 sa2_status sa2_step_end(sa2_step *step, sa2_stream *s, const sa2_step_plan *plan, sa2_error *err)
 {
-    return end_flight(step, s, &step->flights[plan->turn], err);
+    bool behind = step->n_under_way-- > 1;
+    sa2_status st = end_flight(step, s, &step->flights[plan->turn], behind, err);
+    if (st != SA2_OK && behind) {
+        sa2_stream_finish(s, NULL);
+        step->n_under_way = 0;
+    }
+    return st;
 }
 
 sa2_status sa2_step_pause(sa2_step *step, bool end, sa2_error *err)
@@ -383,7 +400,7 @@ sa2_status sa2_step_follow(sa2_step *step, sa2_stream *s, sa2_arena *work, bool 
         return st;
     flight f = {0};
     queue(step, s, work, &news, NULL, &batch, &f);
-    return end_flight(step, s, &f, err);
+    return end_flight(step, s, &f, false, err);
 }
 
 const float *sa2_step_logits(const sa2_step *step, int i)

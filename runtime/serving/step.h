@@ -33,18 +33,22 @@ sa2_status sa2_step_create(sa2_step **step, const sa2_step_options *options, sa2
                            sa2_arena *device, sa2_arena *host, sa2_error *err);
 void sa2_step_destroy(sa2_step *step); /* NULL is fine; before the arenas */
 
-/* What is done with the logits [n, vocab] on the device, behind the ops of the step. Of one rank. */
+/* What is done on the device with the logits [n, vocab], behind the ops of the step, and before them where the host does not
+ * know the ids of its rows yet. Of one rank. */
 typedef struct sa2_step_sampling {
+    void (*fill_ids)(void *context, sa2_stream *s, sa2_tensor ids); /* NULL: they are known */
     void (*sample)(void *context, sa2_stream *s, sa2_tensor logits);
     const bool *is_host; /* [n] the rows that the host wants nevertheless */
     void *context;
 } sa2_step_sampling;
 
-/* Queues a step, whose clips are encoded; what goes wrong is told by its end. `sampling` NULL: the host wants all logits. */
+/* Queues a step, whose clips are encoded, behind the one that is under way, if one is; what goes wrong is told by its end.
+ * `sampling` NULL: the host wants all logits. */
 void sa2_step_begin(sa2_step *step, sa2_stream *s, sa2_arena *work, const sa2_clip_cache *clips,
                     const sa2_step_plan *plan, const sa2_step_sampling *sampling);
 
-/* Waits for it. Errors: of the device; then nothing is known of the pages that the plan writes. */
+/* Waits for the first of those that are under way. Errors: of the device; then nothing is known of the pages that the plan
+ * writes, and what was queued behind it is over too. */
 sa2_status sa2_step_end(sa2_step *step, sa2_stream *s, const sa2_step_plan *plan, sa2_error *err);
 
 /* Elsewhere than on rank 0: the step that it runs next, or none. *end: there will be none any more. */
