@@ -108,11 +108,16 @@ static void what_was_sent_but_not_taken_is_sent_again(void **state)
 {
     world *w = *state;
     draw(w, 0);
-    for (int i = 0; i < 10; i++) { /* a step that fails behind the draw */
+    for (int i = 0; i < 10;
+         i++) { /* a step that fails behind the draw, or of which nobody wants the token */
         sa2_device_draws_begin(w->draws, 0);
         assert_int_equal(sa2_device_draws_add(w->draws, 0, 0, &w->sampler, false), 0);
         sa2_device_draws_run(w->draws, w->s, w->logits);
         assert_int_equal(sa2_stream_finish(w->s, NULL), SA2_OK);
+        if (i % 2 == 0) {
+            sa2_device_draws_drop(w->draws, 0, 0);
+            sa2_sampler_accept(&w->sampler, i % 8);
+        }
         draw(w, 0);
     }
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -14,7 +15,7 @@
 #include "tests/support/answers.h"
 #include "tests/support/small_model.h"
 
-enum { TOKENS = 15, PAGE = 16, PAGE_BYTES = 8192 };
+enum { TOKENS = 13, PAGE = 16, PAGE_BYTES = 8192 };
 
 static const int32_t prompts[][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
 static const sa2_logit_bias bias[] = {{44, 6.0f}, {45, -100.0f}, {600, 5.5f}};
@@ -96,7 +97,7 @@ static sa2_request wish(int i)
         p->n_logit_bias = 1;
         r.stop_ids = stop;
         r.n_stop_ids = 3;
-        p->min_tokens = 9;
+        p->min_tokens = 4;
         break;
     case 7: /* two passes, the first of which ends with max_thinking_tokens */
         r.think = true;
@@ -144,15 +145,16 @@ static sa2_request_id submit(sa2_engine *engine, const sa2_request *r)
     return id;
 }
 
-static void ask_all(sa2_engine *engine, test_answer answers[N_ALL])
+/* The first n at once. */
+static void ask(sa2_engine *engine, test_answer *answers, int n)
 {
     sa2_request_id ids[N_ALL];
-    memset(answers, 0, N_ALL * sizeof *answers);
-    for (int i = 0; i < N_ALL; i++) {
+    memset(answers, 0, (size_t)n * sizeof *answers);
+    for (int i = 0; i < n; i++) {
         sa2_request r = wish(i);
         ids[i] = submit(engine, &r);
     }
-    test_answers_collect(engine, ids, answers, N_ALL);
+    test_answers_collect(engine, ids, answers, n);
 }
 
 static void assert_same(const char *what, const test_answer *found, const test_answer *want)
@@ -198,18 +200,18 @@ static void answers_are_those_of_steps_that_wait(void **state)
     setting s = {.max_num_seqs = 4, .n_pages = 64};
     test_answer want[N_ALL], found[N_ALL];
     sa2_engine *engine = open_engine(model, &s);
-    ask_all(engine, want);
+    ask(engine, want, N_ALL);
     assert_int_equal(stats_of(engine).n_steps_ahead, 0);
     sa2_engine_destroy(engine);
     s.run_ahead = true;
     engine = open_engine(model, &s);
-    ask_all(engine, found);
+    ask(engine, found, N_ALL);
     for (int i = 0; i < N_ALL; i++) {
         assert_same("ahead", &found[i], &want[i]);
         assert_int_equal(found[i].timings.n_steps, want[i].timings.n_steps);
     }
     assert_ran_ahead(engine, 20);
-    assert_in_range(stats_of(engine).n_rows_dropped, 1, 10);
+    assert_in_range(stats_of(engine).n_rows_dropped, 1, 3);
     assert_all_is_back(engine);
     sa2_engine_destroy(engine);
     test_answers_free(found, N_ALL);
@@ -256,26 +258,27 @@ static void who_is_preempted_says_the_same(void **state)
 
 static void answers_are_the_same_with_graphs(void **state)
 {
+    enum { N = 4 };
     const test_model *model = *state;
     setting s = {.max_num_seqs = 16, .n_pages = 128};
-    test_answer want[N_ALL], found[N_ALL];
+    test_answer want[N], found[N];
     test_model with_graphs;
     test_model_open_with(&with_graphs,
                          &(sa2_backend_options){.device = "cuda-sim", .graphs = true});
     sa2_engine *engine = open_engine(model, &s);
-    ask_all(engine, want);
+    ask(engine, want, N);
     sa2_engine_destroy(engine);
     s.run_ahead = true;
     engine = open_engine(&with_graphs, &s);
     cudasim_count("cudaGraphLaunch");
-    ask_all(engine, found);
+    ask(engine, found, N);
     assert_true(cudasim_count("") > 10);
     assert_ran_ahead(engine, 10);
     sa2_engine_destroy(engine);
-    for (int i = 0; i < N_ALL; i++)
+    for (int i = 0; i < N; i++)
         assert_same("with graphs", &found[i], &want[i]);
-    test_answers_free(want, N_ALL);
-    test_answers_free(found, N_ALL);
+    test_answers_free(want, N);
+    test_answers_free(found, N);
     test_model_close(&with_graphs);
 }
 
@@ -315,10 +318,9 @@ static void a_stop_string_ends_an_answer_where_it_did(void **state)
     assert_same("a stop string", &found, &want);
     assert_string_equal(found.choices[0].stop_string, string);
     assert_true(found.choices[0].ids.n < whole.choices[0].ids.n);
-    test_answer_free(&whole);
-    test_answer_ask(engine, &r,
-                    &whole); /* once that has an answer the row behind the first is counted */
-    assert_in_range(stats_of(engine).n_rows_dropped, 1, 2);
+    for (int i = 0; i < 10000 && stats_of(engine).n_rows_dropped == 0; i++) /* it is on its way */
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_int_equal(stats_of(engine).n_rows_dropped, 1);
     test_answer_free(&whole);
     test_answer_free(&want);
     test_answer_free(&found);
@@ -337,60 +339,65 @@ static void take_tokens(sa2_engine *engine, sa2_request_id id, test_answer *answ
     }
 }
 
-static void assert_cut_short(const test_answer *found, const test_answer *whole, sa2_finish finish)
+/* Cut short, or longer: as far as both go they say the same. */
+static void assert_begins_alike(const test_answer *a, const test_answer *b)
 {
-    const test_choice *c = &found->choices[0], *w = &whole->choices[0];
+    const test_choice *x = &a->choices[0], *y = &b->choices[0];
+    size_t n = x->ids.n < y->ids.n ? x->ids.n : y->ids.n;
+    assert_memory_equal(x->ids.data, y->ids.data, n * sizeof(int32_t));
+}
+
+static void assert_ended_early(const test_answer *found, const test_answer *want, sa2_finish finish)
+{
+    const test_choice *c = &found->choices[0];
     assert_int_equal(found->n_done, 1);
-    assert_int_equal(c->finish, finish);
+    assert_int_equal(found->finish, finish);
     assert_int_equal(c->n_finished, 1);
-    assert_int_equal(c->ids.n, c->n_tokens);
-    assert_int_equal(found->usage.completion_tokens, c->n_tokens);
-    assert_true(c->n_tokens <= w->n_tokens);
-    assert_memory_equal(c->tokens, w->tokens, (size_t)c->n_tokens * sizeof c->tokens[0]);
-    assert_memory_equal(c->text.data, w->text.data, c->text.n < w->text.n ? c->text.n : w->text.n);
+    assert_int_equal(found->usage.completion_tokens, c->ids.n);
+    assert_begins_alike(found, want);
 }
 
 /* One answers; others come while it does, go in the middle, and run out of time. */
 static void who_comes_and_goes_in_the_middle_changes_nothing(void **state)
 {
-    enum { LONG = 20 };
+    enum { SHORT = 12, LONG = 100 };
     const test_model *model = *state;
     setting s = {.max_num_seqs = 3, .n_pages = 64};
     test_answer want[3] = {0}, found[3] = {0}, late = {0};
     sa2_request r[3] = {plain(0), plain(1), plain(2)};
-    for (int i = 0; i < 3; i++) {
-        r[i].max_tokens = LONG;
-        r[i].sampling.repetition_penalty = 1.2f;
-    }
     sa2_engine *engine = open_engine(model, &s);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        r[i].sampling.repetition_penalty = 1.2f;
+        r[i].max_tokens = SHORT;
         test_answer_ask(engine, &r[i], &want[i]);
+    }
     sa2_engine_destroy(engine);
     s.run_ahead = true;
     engine = open_engine(model, &s);
+    r[0].max_tokens = r[2].max_tokens = LONG;
     sa2_request_id ids[3];
     for (int i = 0; i < 3; i++) {
         ids[i] = submit(engine, &r[i]);
-        take_tokens(engine, ids[i], &found[i], 5); /* those of the others are lost */
+        take_tokens(engine, ids[i], &found[i], 4); /* those of the others are lost */
         test_answer_free(&found[i]);
     }
     sa2_engine_cancel(engine, ids[0]);
     sa2_engine_cancel(engine, ids[2]);
     test_answers_collect(engine, ids, found, 3);
-    assert_int_equal(found[0].finish, SA2_FINISH_CANCELLED);
+    assert_ended_early(&found[0], &want[0], SA2_FINISH_CANCELLED);
+    assert_ended_early(&found[2], &want[2], SA2_FINISH_CANCELLED);
     assert_int_equal(found[1].finish, SA2_FINISH_LENGTH);
-    assert_memory_equal(found[1].choices[0].ids.data, want[1].choices[0].ids.data,
-                        LONG * sizeof(int32_t));
-    for (int i = 0; i < 3; i++)
-        assert_memory_equal(found[i].choices[0].ids.data, want[i].choices[0].ids.data,
-                            found[i].choices[0].ids.n * sizeof(int32_t));
-    r[2].deadline_ms = 100;
+    assert_int_equal(found[1].choices[0].ids.n, SHORT);
+    assert_begins_alike(&found[1], &want[1]);
+    r[2].deadline_ms = 300;
+    r[2].max_tokens = LONG;
     test_answer_ask(engine, &r[2], &late);
-    assert_cut_short(&late, &want[2],
-                     late.choices[0].n_tokens < LONG ? SA2_FINISH_DEADLINE : SA2_FINISH_LENGTH);
-    assert_ran_ahead(engine, LONG);
+    assert_ended_early(&late, &want[2],
+                       late.choices[0].ids.n < LONG ? SA2_FINISH_DEADLINE : SA2_FINISH_LENGTH);
+    assert_ran_ahead(engine, SHORT);
     assert_all_is_back(engine);
     test_answer_free(&late);
+    r[0].max_tokens = SHORT;
     test_answer_ask(engine, &r[0], &late);
     assert_same("after all of them", &late, &want[0]);
     sa2_engine_destroy(engine);
@@ -448,7 +455,7 @@ static void what_has_to_be_known_first_is_waited_for(void **state)
             open_engine(model, &(setting){.run_ahead = k == 1, .max_num_seqs = 4, .n_pages = 64});
         for (int i = 0; i < N_HOST; i++) {
             sa2_request r = plain(i);
-            r.max_tokens = 8;
+            r.max_tokens = 5;
             r.sampling.logit_bias = bias + 2;
             r.sampling.n_logit_bias = 1;
             if (i == 0) {
