@@ -1,4 +1,5 @@
 /* The CUDA backend on the simulated device: names, memory, copies, failures of the device, missing ops. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -58,6 +59,58 @@ static void a_device_is_opened_by_name_and_number(void **state)
                                         ":0",  "cuda-sim:-1", "cuda-sim:99999999999"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_not_opened(wrong[i], SA2_ERR_UNSUPPORTED, "this build has cpu, ");
+}
+
+typedef struct addition {
+    sa2_stream *stream;
+    sa2_tensor x; /* one value */
+    float sum;
+    sa2_status status;
+    sa2_error err;
+} addition;
+
+static void *add_one_and_one(void *context)
+{
+    addition *a = context;
+    const float one = 1.0f;
+    sa2_upload(a->stream, a->x, &one);
+    sa2_add(a->stream, a->x, a->x, a->x);
+    sa2_download(a->stream, &a->sum, a->x);
+    a->status = sa2_stream_finish(a->stream, &a->err);
+    return NULL;
+}
+
+static void assert_adds(sa2_stream *s, bool in_another_thread)
+{
+    sa2_arena arena;
+    assert_int_equal(sa2_backend_arena_create(sa2_stream_backend(s), &arena, 256, NULL), SA2_OK);
+    addition a = {.stream = s, .x = sa2_tensor_1d(arena.base, SA2_F32, 1)};
+    pthread_t thread;
+    if (in_another_thread) {
+        assert_int_equal(pthread_create(&thread, NULL, add_one_and_one, &a), 0);
+        pthread_join(thread, NULL);
+    } else {
+        add_one_and_one(&a);
+    }
+    if (a.status != SA2_OK)
+        fail_msg("%s", a.err.message);
+    assert_true(a.sum == 2.0f);
+    sa2_backend_arena_destroy(sa2_stream_backend(s), &arena);
+}
+
+/* A thread begins with the first device, and opening another one leaves this thread with that. */
+static void any_thread_works_with_any_device(void **state)
+{
+    (void)state;
+    sa2_backend *second = open_device("cuda-sim:1"), *first = open_device("cuda-sim:0");
+    sa2_stream *on_second = open_stream(second), *on_first = open_stream(first);
+    assert_adds(on_second, true);
+    assert_adds(on_second, false);
+    assert_adds(on_first, false);
+    sa2_stream_destroy(on_first);
+    sa2_stream_destroy(on_second);
+    sa2_backend_close(first);
+    sa2_backend_close(second);
 }
 
 static void what_keeps_a_device_from_opening_is_told(void **state)
@@ -247,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_is_opened_by_name_and_number),
+        cmocka_unit_test(any_thread_works_with_any_device),
         cmocka_unit_test(what_keeps_a_device_from_opening_is_told),
         cmocka_unit_test(memory_that_is_not_there_is_told_with_its_size),
         cmocka_unit_test(a_stream_that_cannot_be_had_leaves_nothing_behind),

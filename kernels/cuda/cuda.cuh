@@ -77,7 +77,7 @@ struct held; /* launches of a group (graph.cu) */
 
 struct queue {
     const struct device *owner;
-    int processors; /* of the device */
+    int ordinal, processors; /* of the device */
     bool has_wgmma;
     cudaStream_t stream;
     struct fault *fault;
@@ -117,9 +117,16 @@ struct queue {
 /* Whether kernels can be compiled for 9.0a and this device runs them: asks once, when a queue opens (product_wgmma.cu). */
 sa2_status find_wgmma(sa2_stream *s, sa2_error *err);
 
+/* Makes a device the calling thread's, where it is not: what starts in a queue needs that. */
+cudaError_t use_device(int ordinal);
+
+/* Called by whatever works with a stream, before anything else. */
 static inline queue *queue_of(sa2_stream *s)
 {
-    return (queue *)s->device;
+    queue *q = (queue *)s->device;
+    if (q != NULL)
+        use_device(q->ordinal); /* a failure is that of the call behind it */
+    return q;
 }
 
 /* "rms_norm: unspecified launch failure (cudaErrorLaunchFailure)" */

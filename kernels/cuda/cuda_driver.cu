@@ -75,6 +75,19 @@ static bool kernels_wait()
            code.ptxVersion >= 90;
 }
 
+/* The runtime has one for each thread, the first where nobody said another. */
+static thread_local int device_of_thread;
+
+cudaError_t use_device(int ordinal)
+{
+    if (ordinal == device_of_thread)
+        return cudaSuccess;
+    cudaError_t error = cudaSetDevice(ordinal);
+    if (error == cudaSuccess)
+        device_of_thread = ordinal;
+    return error;
+}
+
 static sa2_status open_device(void **result, int ordinal, const sa2_backend_options *options,
                               sa2_error *err)
 {
@@ -92,8 +105,10 @@ static sa2_status open_device(void **result, int ordinal, const sa2_backend_opti
                         "device cuda:%d: this machine has %d, the last is cuda:%d", ordinal, count,
                         count - 1);
     cudaDeviceProp properties;
+    device_of_thread =
+        -1; /* asked for whatever it is: a device that is out of order says so here */
     if ((error = cudaGetDeviceProperties(&properties, ordinal)) != cudaSuccess ||
-        (error = cudaSetDevice(ordinal)) != cudaSuccess)
+        (error = use_device(ordinal)) != cudaSuccess)
         return failed("device cuda", error, err);
     const char *architecture = architecture_of(&properties);
     if (architecture == NULL)
@@ -142,7 +157,7 @@ static sa2_status memory_create(void *opened, sa2_arena *arena, size_t bytes, bo
     const device *d = (const device *)opened;
     void *base = NULL;
     *arena = {};
-    cudaError_t error = cudaSetDevice(d->ordinal);
+    cudaError_t error = use_device(d->ordinal);
     if (error == cudaSuccess)
         error = shared ? cudaMallocManaged(&base, bytes > 0 ? bytes : 1)
                        : cudaMalloc(&base, bytes > 0 ? bytes : 1);
@@ -224,7 +239,7 @@ static void stream_close(sa2_stream *s)
 
 static cudaError_t open_queue(queue *q)
 {
-    cudaError_t error = cudaSetDevice(q->owner->ordinal);
+    cudaError_t error = use_device(q->ordinal);
     if (error == cudaSuccess)
         error = cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking);
     if (error == cudaSuccess)
@@ -256,6 +271,7 @@ static sa2_status stream_open(sa2_stream *s, void *opened, sa2_error *err)
     if (q == NULL)
         return sa2_fail(err, SA2_ERR_NOMEM, "no memory");
     q->owner = (const device *)opened;
+    q->ordinal = q->owner->ordinal;
     q->processors = q->owner->processors;
     q->overlaps = q->owner->overlaps;
     q->large = &q->owner->large;

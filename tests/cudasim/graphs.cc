@@ -116,6 +116,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
     cudaError_t error = outcome("cudaGraphLaunch");
+    if (error == cudaSuccess)
+        error = judge_device(stream);
     if (error == cudaSuccess && is_captured(stream))
         error = told(cudaErrorStreamCaptureUnsupported); /* a graph in a graph: ours do without */
     if (error != cudaSuccess)

@@ -219,6 +219,8 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
     cudaError_t error =
         can_launch(c, kernel) ? outcome("cudaLaunchKernelEx") : told(cudaErrorInvalidValue);
     if (error == cudaSuccess)
+        error = judge_device(c->stream);
+    if (error == cudaSuccess)
         error = judge_stream(c->stream);
     if (error != cudaSuccess)
         return error;

@@ -91,6 +91,7 @@ static const struct {
      "CUDA driver version is insufficient for CUDA runtime version"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorIllegalState, "cudaErrorIllegalState",
      "the operation cannot be performed in the present state"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
@@ -170,9 +171,22 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
     return outcome("cudaFuncGetAttributes");
 }
 
+static thread_local int current_device; /* as the runtime has it: 0 in a new thread */
+
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 || device == 1 ? outcome("cudaSetDevice") : cudaErrorInvalidDevice;
+    if (device != 0 && device != 1)
+        return cudaErrorInvalidDevice;
+    cudaError_t error = outcome("cudaSetDevice");
+    if (error == cudaSuccess)
+        current_device = device;
+    return error;
+}
+
+cudaError_t cudasim::judge_device(cudaStream_t stream)
+{
+    int device = stream != nullptr ? stream->device : current_device;
+    return device == current_device ? cudaSuccess : told(cudaErrorInvalidResourceHandle);
 }
 
 /* ---- memory ---- */
@@ -307,6 +321,7 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     *stream = new cudasim_stream();
+    (*stream)->device = current_device;
     (*stream)->independent = flags == cudaStreamNonBlocking;
     return outcome("cudaStreamCreateWithFlags");
 }

@@ -22,6 +22,7 @@
 #include <cuda_runtime.h>
 
 struct cudasim_stream {
+    int device;
     bool independent;       /* of the default stream */
     bool captures, spoiled; /* a call was refused: the capture's end will be */
     cudaStreamCaptureMode mode;
@@ -131,8 +132,10 @@ void barriers_end(); /* with the block */
 /* ---- memory.cc ---- */
 
 cudaError_t outcome(const char *call); /* cudaSuccess, unless a test has planned something else */
-cudaError_t told(cudaError_t error);   /* that, which cudaGetLastError() will give */
-bool is_put_off(cudaStream_t stream);  /* what is submitted to it now */
+cudaError_t
+judge_device(cudaStream_t stream);   /* what starts there needs it to be the thread's current one */
+cudaError_t told(cudaError_t error); /* that, which cudaGetLastError() will give */
+bool is_put_off(cudaStream_t stream); /* what is submitted to it now */
 
 /* As a node where the stream is captured, later where work is put off, else now. */
 cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work);
