@@ -281,8 +281,9 @@ typedef struct sa2_engine_stats {
     int64_t n_steps, n_rows; /* of the decoder so far */
     int64_t n_prompt_tokens, n_cached_tokens, n_generated_tokens;
     int64_t n_preemptions;
-    int64_t n_steps_ahead;  /* queued behind a step that was under way */
-    int64_t n_rows_dropped; /* of these steps, computed for an answer that had ended */
+    int64_t n_steps_ahead;        /* queued behind a step that was under way */
+    int64_t n_steps_beside_sound; /* computed while a device made sound */
+    int64_t n_rows_dropped;       /* of these steps, computed for an answer that had ended */
     double step_ms_total, encode_ms_total, speech_ms_total;
     int64_t n_speech_samples;
     size_t weights_bytes, kv_bytes, work_bytes, host_bytes, speech_bytes; /* the plan */

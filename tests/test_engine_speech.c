@@ -1,5 +1,6 @@
 /* Spoken answers with sound: what is heard is what a stream of the same codes gives, whoever else speaks; it comes
- * before the end is told; voices are there until they are removed. */
+ * before the end is told; voices are there until they are removed. On SA2_TEST_DEVICE, where that is set, only what is another
+ * matter there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,13 +40,14 @@ static int open_world(void **state)
 {
     static world w;
     sa2_error err = {0};
-    test_model_open(&w.model, 2);
+    const char *device = getenv("SA2_TEST_DEVICE");
+    test_model_open_on(&w.model, device != NULL ? device : "cpu", 2);
     const sa2_token2wav_options speech = {
         .max_streams = 2, .max_voice_seconds = 1, .max_seconds = 3};
     test_speech_open(&w.token2wav, w.model.backend, &speech);
     const sa2_engine_options options = {.max_num_seqs = 6, .max_voices = 2};
     open_engine(&w, &options);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (device != NULL ? 1 : 2); i++) {
         w.voices[i] = test_speech_voice(12 + 5 * i, (uint32_t)i);
         if (sa2_engine_add_voice(w.engine, names[i], &w.voices[i], &err) != SA2_OK)
             fail_msg("%s", err.message);
@@ -240,6 +242,23 @@ static void a_cancelled_answer_stops_sounding_and_others_go_on(void **state)
     test_answer_free(&stays);
 }
 
+/* On a device that computes while the host goes on; a processor has made a chunk when it is asked for. */
+static void answers_go_on_while_sound_is_made(void **state)
+{
+    world *w = *state;
+    sa2_engine_stats before, after;
+    test_answer a = {0};
+    sa2_request r = speech_of(w, 10, 4, names[0]);
+    r.first_chunk = 4;
+    sa2_engine_get_stats(w->engine, &before);
+    test_answer_ask(w->engine, &r, &a);
+    sa2_engine_get_stats(w->engine, &after);
+    bool computes_late = getenv("SA2_CUDASIM_LATE") != NULL;
+    assert_int_equal(after.n_steps_beside_sound > before.n_steps_beside_sound, computes_late);
+    assert_heard(w, &a.choices[0], 0, 4, 0);
+    test_answer_free(&a);
+}
+
 static void an_answer_ends_where_the_planned_sound_ends(void **state)
 {
     world *w = *state;
@@ -374,11 +393,14 @@ int main(void)
         cmocka_unit_test(neighbours_change_nothing_and_wait_for_their_turn),
         cmocka_unit_test(sound_comes_before_the_end_is_told_and_while_codes_come),
         cmocka_unit_test(a_cancelled_answer_stops_sounding_and_others_go_on),
+        cmocka_unit_test(answers_go_on_while_sound_is_made),
         cmocka_unit_test(an_answer_ends_where_the_planned_sound_ends),
         cmocka_unit_test(an_answer_without_codes_or_without_a_voice_has_no_sound),
         cmocka_unit_test(a_given_text_is_spoken_word_for_word),
         cmocka_unit_test(what_cannot_be_spoken_is_refused),
         cmocka_unit_test(voices_come_and_go),
     };
+    if (getenv("SA2_TEST_DEVICE") != NULL)
+        cmocka_set_test_filter("answers_go_on_while_sound_is_made");
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

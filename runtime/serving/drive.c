@@ -25,21 +25,6 @@ static void take_arrivals(sa2_engine *e)
     desk->arrived = NULL;
 }
 
-/* Called and left with the lock held. */
-static void run_errand(sa2_engine *e)
-{
-    sa2_voice_errand *errand = e->desk.errand;
-    if (errand == NULL)
-        return;
-    pthread_mutex_unlock(&e->desk.lock);
-    errand->status =
-        sa2_voices_add(&e->voices, e->speaker.token2wav, errand->name, errand->voice, errand->err);
-    pthread_mutex_lock(&e->desk.lock);
-    errand->done = true;
-    e->desk.errand = NULL;
-    pthread_cond_broadcast(&e->desk.news);
-}
-
 /* Milliseconds since the job was submitted, of a time that may not have come. */
 static double since_submit(const sa2_job *job, double ms)
 {
@@ -236,10 +221,11 @@ static sa2_status end_step(sa2_machine *m, const sa2_step_plan *plan, sa2_error 
     return SA2_OK;
 }
 
-static bool has_groups(const sa2_engine *e)
+/* There is one to begin, or under way. */
+static bool has_steps(const sa2_engine *e)
 {
     sa2_scheduler_stats stats = sa2_scheduler_get_stats(e->machine.scheduler);
-    return stats.n_running + stats.n_waiting > 0;
+    return stats.n_running + stats.n_waiting > 0 || e->ahead != NULL;
 }
 
 /* Something that came while the lock was open. */
@@ -272,6 +258,7 @@ static void run_step(sa2_engine *e)
         return;
     }
     e->desk.stats.n_steps_ahead += next != NULL;
+    e->desk.stats.n_steps_beside_sound += sa2_speaker_busy(&e->speaker);
     count_step(e, plan, sa2_now_ms() - began_ms, encode_ms);
     tell(e, plan);
     publish(e);
@@ -319,15 +306,56 @@ static void end_utterances(sa2_engine *e, sa2_status st, const sa2_error *err)
 }
 
 /* Called and left with the lock held. */
-static void make_sound(sa2_engine *e)
+static void begin_sound(sa2_engine *e)
 {
     sa2_error err = {0};
     pthread_mutex_unlock(&e->desk.lock);
-    double began_ms = sa2_now_ms();
-    sa2_status st = sa2_speaker_step(&e->speaker, take_samples, e, &err);
+    e->sound_began_ms = sa2_now_ms();
+    sa2_status st = sa2_speaker_begin(&e->speaker, &err);
     pthread_mutex_lock(&e->desk.lock);
-    e->desk.stats.speech_ms_total += sa2_now_ms() - began_ms;
+    if (st != SA2_OK)
+        end_utterances(e, st, &err);
+}
+
+/* Called and left with the lock held. */
+static void end_sound(sa2_engine *e)
+{
+    sa2_error err = {0};
+    pthread_mutex_unlock(&e->desk.lock);
+    sa2_status st = sa2_speaker_end(&e->speaker, take_samples, e, &err);
+    pthread_mutex_lock(&e->desk.lock);
+    e->desk.stats.speech_ms_total += sa2_now_ms() - e->sound_began_ms;
     end_utterances(e, st, &err);
+}
+
+/* A device makes the next chunks of sound, in a queue of their own, beside the steps that go on meanwhile; a processor has made
+ * them at once. Called and left with the lock held; false: there was nothing to do. */
+static bool make_sound(sa2_engine *e)
+{
+    bool begins = sa2_speaker_ready(&e->speaker);
+    if (begins)
+        begin_sound(e);
+    bool ends = sa2_speaker_busy(&e->speaker) && (!has_steps(e) || sa2_speaker_done(&e->speaker));
+    if (ends)
+        end_sound(e);
+    return begins || ends;
+}
+
+/* Called and left with the lock held. */
+static void run_errand(sa2_engine *e)
+{
+    sa2_voice_errand *errand = e->desk.errand;
+    if (errand == NULL)
+        return;
+    if (sa2_speaker_busy(&e->speaker))
+        end_sound(e); /* in the queue that voices are made in */
+    pthread_mutex_unlock(&e->desk.lock);
+    errand->status =
+        sa2_voices_add(&e->voices, e->speaker.token2wav, errand->name, errand->voice, errand->err);
+    pthread_mutex_lock(&e->desk.lock);
+    errand->done = true;
+    e->desk.errand = NULL;
+    pthread_cond_broadcast(&e->desk.news);
 }
 
 /* Until there is work; other ranks hear from time to time that there is none. Called and left with the lock held. */
@@ -357,12 +385,8 @@ void *sa2_engine_drive(void *engine)
         end_unwanted(e);
         run_errand(e);
         publish(e);
-        bool idle = true;
-        if (sa2_speaker_ready(&e->speaker)) {
-            make_sound(e);
-            idle = false;
-        }
-        if (has_groups(e) || e->ahead != NULL) {
+        bool idle = !make_sound(e);
+        if (has_steps(e)) {
             run_step(e);
             idle = false;
         }
@@ -370,6 +394,8 @@ void *sa2_engine_drive(void *engine)
             wait_for_work(e);
     }
     pthread_mutex_unlock(&desk->lock);
+    if (sa2_speaker_busy(&e->speaker))
+        sa2_speaker_end(&e->speaker, NULL, NULL, NULL);
     if (e->ahead != NULL)
         sa2_step_end(e->machine.step, e->machine.stream, e->ahead, NULL);
     sa2_step_pause(e->machine.step, true, NULL); /* who does not hear it has failed before */

@@ -19,7 +19,8 @@ struct sa2_engine {
     const sa2_step_plan
         *ahead; /* the step that is under way between two turns of that thread; NULL: none */
     sa2_token2wav own_token2wav;
-    sa2_speaker speaker; /* the engine's thread's */
+    sa2_speaker speaker;   /* the engine's thread's */
+    double sound_began_ms; /* what is under way */
     sa2_voices voices;
 
     sa2_desk desk;

@@ -24,6 +24,9 @@ typedef struct sa2_utterance {
 typedef struct sa2_speaker {
     sa2_token2wav *token2wav;
     sa2_utterance *first;
+    sa2_utterance
+        *asked[SA2_VOCODER_SOUNDS]; /* for chunks that are under way; NULL: removed meanwhile */
+    int n_asked;
 } sa2_speaker;
 
 void sa2_speaker_add(sa2_speaker *speaker, sa2_utterance *utterance);
@@ -31,15 +34,20 @@ void sa2_speaker_add(sa2_speaker *speaker, sa2_utterance *utterance);
 /* Wherever it is; its stream is free. One that is not listed is fine. */
 void sa2_speaker_remove(sa2_speaker *speaker, sa2_utterance *utterance);
 
-/* Whether a step would make sound. */
+/* Whether there is sound to be made and none under way; whether there is some under way; whether that has been made. */
 bool sa2_speaker_ready(const sa2_speaker *speaker);
+bool sa2_speaker_busy(const sa2_speaker *speaker);
+bool sa2_speaker_done(const sa2_speaker *speaker);
 
 /* Samples [n] of an utterance, valid during the call. */
 typedef void (*sa2_speaker_sink)(void *context, sa2_utterance *utterance, const float *samples,
                                  int64_t n);
 
-/* The next chunk of all that are ready. Errors: those of sa2_speech_step(); utterances that took part are `lost`. */
-sa2_status sa2_speaker_step(sa2_speaker *speaker, sa2_speaker_sink sink, void *context,
-                            sa2_error *err);
+/* Asks for the next chunk of all that are ready, which a device makes while the caller goes on; takes what was made, waiting
+ * for it. sink NULL: nobody wants it. Errors: those of sa2_speech_begin_chunks() and sa2_speech_end_chunks(); utterances
+ * that took part are `lost`. */
+sa2_status sa2_speaker_begin(sa2_speaker *speaker, sa2_error *err);
+sa2_status sa2_speaker_end(sa2_speaker *speaker, sa2_speaker_sink sink, void *context,
+                           sa2_error *err);
 
 #endif

@@ -78,6 +78,9 @@ void sa2_speech_drop(sa2_token2wav *t, sa2_speech *speech)
 {
     if (speech->voice != NULL && speech->slot >= 0)
         t->slots[speech->slot].taken = false;
+    for (int i = 0; i < t->under_way.n; i++)
+        if (t->under_way.streams[i] == speech)
+            t->under_way.streams[i] = NULL;
     *speech = (sa2_speech){.slot = -1};
 }
 
@@ -137,22 +140,21 @@ bool sa2_speech_complete(const sa2_speech *speech)
     return speech->ended && speech->n_done == speech->n_codes;
 }
 
-/* What one step computes together. */
-typedef struct speech_step {
+/* What is computed together. */
+typedef struct forward {
     int n;
-    int who[SA2_VOCODER_SOUNDS]; /* of the caller's streams */
     sa2_flow_chunk flow[SA2_VOCODER_SOUNDS];
     sa2_vocoder_chunk vocoder[SA2_VOCODER_SOUNDS];
-    int64_t n_samples[SA2_VOCODER_SOUNDS];
     int64_t frames, samples; /* of all */
-} speech_step;
+} forward;
 
-/* As many streams as the planned memory takes, in turn; the others come in the next step. */
-static void gather(speech_step *step, sa2_token2wav *t, sa2_speech *const *streams, int n)
+/* As many streams as the planned memory takes, in turn; the others come with the next chunks. */
+static forward gather(sa2_token2wav *t, sa2_speech *const *streams, int n)
 {
     int codes = 0;
-    *step = (speech_step){0};
-    for (int i = 0; i < n && step->n < t->options.max_streams; i++) {
+    forward f = {0};
+    sa2_speech_chunks *chunks = &t->under_way;
+    for (int i = 0; i < n && f.n < t->options.max_streams; i++) {
         if (streams[i]->slot < 0)
             continue;
         sa2_flow_chunk chunk = next_chunk(t, streams[i]);
@@ -163,67 +165,100 @@ static void gather(speech_step *step, sa2_token2wav *t, sa2_speech *const *strea
         }
         int frames = chunk.n * t->flow.config.up_stride;
         chunk.stream = &streams[i]->flow;
-        step->who[step->n] = i;
-        step->flow[step->n] = chunk;
-        step->vocoder[step->n] = (sa2_vocoder_chunk){
+        f.flow[f.n] = chunk;
+        f.vocoder[f.n] = (sa2_vocoder_chunk){
             .state = &t->slots[streams[i]->slot].vocoder, .frames = frames, .last = chunk.last};
-        step->frames += frames;
-        step->n_samples[step->n] = sa2_vocoder_samples(&step->vocoder[step->n]);
-        step->samples += step->n_samples[step->n];
-        step->n++;
+        f.frames += frames;
+        chunks->streams[f.n] = streams[i];
+        chunks->who[f.n] = i;
+        chunks->codes[f.n] = chunk.n;
+        chunks->n_samples[f.n] = sa2_vocoder_samples(&f.vocoder[f.n]);
+        f.samples += chunks->n_samples[f.n];
+        f.n++;
     }
+    return f;
 }
 
-/* Flow and vocoder; the samples of all come to `out` (host). */
-static sa2_status compute(sa2_token2wav *t, const speech_step *step, float *out, sa2_error *err)
+/* Asks for flow and vocoder; the samples of all will be at `out` (host). What is behind it on the stream may use `work`. */
+static sa2_status ask(sa2_token2wav *t, const forward *f, float *out, sa2_error *err)
 {
     size_t mark = sa2_arena_mark(&t->work);
     sa2_flow_solution solution = {0};
-    sa2_tensor mel = sa2_tensor_2d(NULL, SA2_F32, step->frames, t->flow.config.mel);
-    sa2_tensor sound = sa2_tensor_1d(NULL, SA2_F32, step->samples);
+    sa2_tensor mel = sa2_tensor_2d(NULL, SA2_F32, f->frames, t->flow.config.mel);
+    sa2_tensor sound = sa2_tensor_1d(NULL, SA2_F32, f->samples);
     mel.data = sa2_arena_take(&t->work, sa2_tensor_bytes(&mel));
     sound.data = sa2_arena_take(&t->work, sa2_tensor_bytes(&sound));
     sa2_status st = sa2_flow_begin(t->stream, &t->flow, &t->cache, &t->room, &solution, mel,
-                                   step->flow, step->n, err);
+                                   f->flow, f->n, err);
     if (st == SA2_OK)
         st = sa2_flow_solve(t->stream, &solution, err);
     if (st == SA2_OK) {
-        const sa2_vocoder_batch batch = {.n = step->n,
-                                         .chunks = step->vocoder,
-                                         .mel = mel,
-                                         .noise = !t->options.no_source_noise};
+        const sa2_vocoder_batch batch = {
+            .n = f->n, .chunks = f->vocoder, .mel = mel, .noise = !t->options.no_source_noise};
         st = sa2_vocoder_forward(t->stream, &t->vocoder, &t->work, sound, &batch, NULL, err);
     }
     if (st == SA2_OK)
         sa2_download(t->stream, out, sound);
-    sa2_status finished = sa2_stream_finish(t->stream, st == SA2_OK ? err : NULL);
     sa2_flow_abandon(&solution);
     sa2_arena_rewind(&t->work, mark);
-    return st != SA2_OK ? st : finished;
+    return st;
+}
+
+sa2_status sa2_speech_begin_chunks(sa2_token2wav *t, sa2_speech *const *streams, int n,
+                                   int *n_chunks, sa2_error *err)
+{
+    forward f = gather(t, streams, n);
+    *n_chunks = f.n;
+    if (f.n == 0)
+        return SA2_OK;
+    sa2_speech_chunks *chunks = &t->under_way;
+    chunks->host_mark = sa2_arena_mark(&t->host);
+    chunks->samples = sa2_arena_take(&t->host, (size_t)f.samples * sizeof(float));
+    sa2_status st =
+        chunks->samples != NULL
+            ? ask(t, &f, chunks->samples, err)
+            : sa2_fail(err, SA2_ERR_NOMEM, "speech: %lld samples do not fit", (long long)f.samples);
+    if (st == SA2_OK) {
+        chunks->n = f.n;
+        return SA2_OK;
+    }
+    sa2_stream_finish(t->stream, NULL);
+    sa2_arena_rewind(&t->host, chunks->host_mark);
+    return st;
+}
+
+bool sa2_speech_chunks_done(const sa2_token2wav *t)
+{
+    bool idle;
+    void *queue;
+    sa2_stream_poll(t->stream, &queue, &idle);
+    return idle;
+}
+
+sa2_status sa2_speech_end_chunks(sa2_token2wav *t, sa2_speech_sink sink, void *context,
+                                 sa2_error *err)
+{
+    sa2_speech_chunks *chunks = &t->under_way;
+    sa2_status st = sa2_stream_finish(t->stream, err);
+    const float *from = chunks->samples;
+    for (int i = 0; st == SA2_OK && i < chunks->n; i++) {
+        sa2_speech *speech = chunks->streams[i];
+        if (speech != NULL) {
+            speech->n_done += chunks->codes[i];
+            speech->n_chunks++;
+        }
+        if (speech != NULL && chunks->n_samples[i] > 0)
+            sink(context, chunks->who[i], from, chunks->n_samples[i]);
+        from += chunks->n_samples[i];
+    }
+    chunks->n = 0;
+    sa2_arena_rewind(&t->host, chunks->host_mark);
+    return st;
 }
 
 sa2_status sa2_speech_step(sa2_token2wav *t, sa2_speech *const *streams, int n,
                            sa2_speech_sink sink, void *context, int *n_chunks, sa2_error *err)
 {
-    speech_step step;
-    gather(&step, t, streams, n);
-    *n_chunks = step.n;
-    if (step.n == 0)
-        return SA2_OK;
-    size_t mark = sa2_arena_mark(&t->host);
-    float *out = sa2_arena_take(&t->host, (size_t)step.samples * sizeof(float));
-    sa2_status st = out != NULL ? compute(t, &step, out, err)
-                                : sa2_fail(err, SA2_ERR_NOMEM, "speech: %lld samples do not fit",
-                                           (long long)step.samples);
-    const float *from = out;
-    for (int k = 0; st == SA2_OK && k < step.n; k++) {
-        sa2_speech *speech = streams[step.who[k]];
-        speech->n_done += step.flow[k].n;
-        speech->n_chunks++;
-        if (step.n_samples[k] > 0)
-            sink(context, step.who[k], from, step.n_samples[k]);
-        from += step.n_samples[k];
-    }
-    sa2_arena_rewind(&t->host, mark);
-    return st;
+    sa2_status st = sa2_speech_begin_chunks(t, streams, n, n_chunks, err);
+    return st == SA2_OK && *n_chunks > 0 ? sa2_speech_end_chunks(t, sink, context, err) : st;
 }

@@ -67,8 +67,22 @@ void sa2_speech_drop(sa2_token2wav *t, sa2_speech *speech);
 /* Samples [n] at SA2_SPEECH_RATE of streams[i], in host memory, valid during the call. */
 typedef void (*sa2_speech_sink)(void *context, int i, const float *samples, int64_t n);
 
-/* One chunk of every stream that has started and is ready, together; sink is called once for each that gave samples. *n_chunks: how many.
- * Errors: SA2_ERR_ARG; those of the ops, and the streams of this step are then lost. */
+/* One chunk of every stream that has started and is ready, together: asked of the device, which computes it while the
+ * caller goes on. *n_chunks: how many; 0: nothing was asked for. Until they are ended streams take codes, are ended and
+ * dropped, and nothing else is asked of t. Errors: SA2_ERR_ARG; those of the ops, and the streams that are ready are
+ * then lost. */
+sa2_status sa2_speech_begin_chunks(sa2_token2wav *t, sa2_speech *const *streams, int n,
+                                   int *n_chunks, sa2_error *err);
+
+/* Whether sa2_speech_end_chunks() need not wait. */
+bool sa2_speech_chunks_done(const sa2_token2wav *t);
+
+/* sink is called once for each of them that gave samples and was not dropped. Errors: those of the ops, and the streams of
+ * these chunks are then lost. */
+sa2_status sa2_speech_end_chunks(sa2_token2wav *t, sa2_speech_sink sink, void *context,
+                                 sa2_error *err);
+
+/* Both, one behind the other. */
 sa2_status sa2_speech_step(sa2_token2wav *t, sa2_speech *const *streams, int n,
                            sa2_speech_sink sink, void *context, int *n_chunks, sa2_error *err);
 

@@ -35,6 +35,17 @@ typedef struct sa2_speech_slot {
     sa2_vocoder_state vocoder;
 } sa2_speech_slot;
 
+/* The chunks that are under way (speech.h). */
+typedef struct sa2_speech_chunks {
+    int n;                                          /* 0: none is */
+    struct sa2_speech *streams[SA2_VOCODER_SOUNDS]; /* NULL: dropped meanwhile */
+    int who[SA2_VOCODER_SOUNDS];                    /* of the caller's streams */
+    int codes[SA2_VOCODER_SOUNDS];
+    int64_t n_samples[SA2_VOCODER_SOUNDS];
+    float *samples;   /* of all, in `host` */
+    size_t host_mark; /* of `host` before */
+} sa2_speech_chunks;
+
 typedef struct sa2_token2wav {
     sa2_token2wav_options options; /* complete */
     sa2_flow flow;
@@ -42,6 +53,7 @@ typedef struct sa2_token2wav {
     sa2_vocoder vocoder;
     sa2_speech_slot slots[SA2_VOCODER_SOUNDS]; /* the first max_streams */
     int max_codes; /* of a forward's chunks together, look-ahead included */
+    sa2_speech_chunks under_way;
 
     sa2_backend *backend; /* borrowed */
     sa2_pack *packs[2];   /* native files that weights of flow and vocoder lie in, or NULL */
