@@ -206,8 +206,17 @@ typedef struct sa2_kv_cache_view {
 } sa2_kv_cache_view;
 
 /* Of a row, which is one position, one kv head, keys or values, with its step where there is one; and of a page. */
-size_t sa2_kv_row_bytes(sa2_dtype dtype, int head_dim);
-size_t sa2_kv_page_bytes(const sa2_kv_cache_view *cache);
+static inline size_t sa2_kv_row_bytes(sa2_dtype dtype, int head_dim)
+{
+    size_t step = dtype == SA2_I8 ? sizeof(float) : 0;
+    return (size_t)head_dim * sa2_dtype_bytes(dtype) + step;
+}
+
+static inline size_t sa2_kv_page_bytes(const sa2_kv_cache_view *cache)
+{
+    return 2 * (size_t)cache->kv_heads * (size_t)cache->page_size *
+           sa2_kv_row_bytes(cache->dtype, cache->head_dim);
+}
 
 /* Which rows belong to whom. Row r of sequence i is at position first_position[i] + r - rows.offsets[i];
  * position p of sequence i is in page block_table[i * max_pages + p / page_size]. Host memory. */

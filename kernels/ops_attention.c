@@ -96,18 +96,6 @@ void sa2_attention(sa2_stream *s, sa2_attention_args a)
         s->status = s->ops->attention(s, &a, &s->error);
 }
 
-size_t sa2_kv_row_bytes(sa2_dtype dtype, int head_dim)
-{
-    size_t step = dtype == SA2_I8 ? sizeof(float) : 0;
-    return (size_t)head_dim * sa2_dtype_bytes(dtype) + step;
-}
-
-size_t sa2_kv_page_bytes(const sa2_kv_cache_view *cache)
-{
-    return 2 * (size_t)cache->kv_heads * (size_t)cache->page_size *
-           sa2_kv_row_bytes(cache->dtype, cache->head_dim);
-}
-
 static const char *judge_paged(const sa2_kv_cache_view *cache, const sa2_paged_rows *where,
                                int64_t rows)
 {

@@ -9,6 +9,13 @@ if "$build/sa2" doctor --device cuda-sim 2>&1 | grep -q 'this build has'; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# The kit has the kernels as a shared library, which knows these two and nothing else.
+nm --defined-only "$build"/kernels/libsa2_{base,cublaslt}.a "$build/tests/cudasim/libsa2_cuda_sim.a" | awk '{print $3}' | sort -u >"$work/there"
+nm --undefined-only "$build/tests/cudasim/libsa2_cuda_sim.a" | awk '$2 ~ /^sa2_/ {print $2}' | sort -u >"$work/wanted"
+[ -s "$work/wanted" ]
+missing=$(comm -13 "$work/there" "$work/wanted")
+[ -z "$missing" ] || { echo "not in kernels/base/:" $missing; exit 1; }
+
 mkdir -p "$work/kit/bin"
 cp "$source_dir/tools/gpu_check.sh" "$work/kit/"
 ln -s "$source_dir/tests" "$work/kit/tests"

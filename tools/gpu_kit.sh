@@ -5,7 +5,7 @@ set -eu
 build=$(realpath "${1:?gpu_kit.sh BUILD}")
 source=$(realpath "$(dirname "$0")/..")
 kit=$build/sa2-gpu-kit
-operations="attention attention_paged conv1d conv2d conv_transpose1d elementwise kv_store linear norms pool rope statistics stft waves"
+operations="attention attention_paged conv1d conv2d conv_transpose1d elementwise kv_store linear norms pool rope sample statistics stft waves"
 rm -rf "$kit"
 mkdir -p "$kit/bin" "$kit/lib" "$kit/tests"
 cp "$build/sa2" "$build/tests/cuda_probe" "$kit/bin/"
