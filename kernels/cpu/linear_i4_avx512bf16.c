@@ -139,8 +139,7 @@ static const vnni_kind kind = {.strip_rows = STRIP_ROWS,
                                .finish = finish,
                                .tiles = tiles,
                                .tile_bytes = SA2_I4_TILE_BYTES,
-                               .unpack = unpack_i4_biased,
-                               .fetches_always = true};
+                               .unpack = unpack_i4_biased};
 
 /* ---- few rows by one block as it is, all columns ---- */
 

@@ -50,7 +50,6 @@ typedef struct vnni_kind {
     int tile_bytes;
     /* Steps [from, to) of a block to tiles in 8 bits; NULL: they are. */
     void (*unpack)(const sa2_matrix *w, int64_t block, int64_t from, int64_t to, int8_t *out);
-    bool fetches_always; /* memory is read faster for it with one strip, too */
 } vnni_kind;
 
 static inline __attribute__((always_inline)) __m512i four_columns(const int8_t *x)
@@ -119,7 +118,7 @@ static inline void vnni_look_ahead(vnni_strip *t, const vnni_chunk *c, int i, in
 {
     t->ahead[0] = t->ahead[1] = (const char *)t->w[0];
     t->ahead_bytes = 0;
-    if (c->n_blocks > VNNI_FEW_BLOCKS || (n <= 2 && !c->kind->fetches_always))
+    if (c->n_blocks > VNNI_FEW_BLOCKS || (n <= 2 && c->kind->unpack == NULL))
         return;
     for (int half = 0; half < 2; half++) {
         const char *next = vnni_next_tiles(c, t->to, half);
