@@ -44,6 +44,7 @@ static sa2_status run_batch(generate *g, sa2_engine *engine, int n, double *toke
     request.max_tokens = g->length;
     request.ignore_eos = true;
     request.sampling.temperature = 0.0f;
+    sa2_engine_pause(engine); /* all begin in the same step */
     double start = sa2_now();
     for (int i = 0; i < n; i++) {
         g->ids[0] = i % g->model.n_token_rows; /* no two prompts share a prefix */
@@ -51,6 +52,7 @@ static sa2_status run_batch(generate *g, sa2_engine *engine, int n, double *toke
         if (st != SA2_OK)
             return st;
     }
+    sa2_engine_resume(engine);
     while (left > 0) {
         sa2_event *event = sa2_engine_poll(engine, -1);
         if (event->kind == SA2_EVENT_DONE) {

@@ -278,6 +278,16 @@ void sa2_engine_cancel(sa2_engine *e, sa2_request_id id)
     sa2_desk_cancel(&e->desk, id);
 }
 
+void sa2_engine_pause(sa2_engine *e)
+{
+    sa2_desk_pause(&e->desk, true);
+}
+
+void sa2_engine_resume(sa2_engine *e)
+{
+    sa2_desk_pause(&e->desk, false);
+}
+
 sa2_event *sa2_engine_poll(sa2_engine *e, int timeout_ms)
 {
     return sa2_desk_poll(&e->desk, timeout_ms);

@@ -9,7 +9,7 @@
  * prompt was cut, on preemption, nor on a prefix found in the cache. Codes of spoken answers become
  * sound between the steps, chunk by chunk as they come; so does its every sample depend on the request alone.
  *
- * Threads: submit, cancel, poll and stats may be called from any thread. One thread of the engine's
+ * Threads: submit, cancel, pause, poll and stats may be called from any thread. One thread of the engine's
  * own drives the device.
  */
 #ifndef SA2_RUNTIME_ENGINE_H
@@ -185,6 +185,12 @@ sa2_status sa2_engine_submit(sa2_engine *engine, const sa2_request *request, sa2
 
 /* The request ends with reason SA2_FINISH_CANCELLED at the next step. One that is not there is fine. */
 void sa2_engine_cancel(sa2_engine *engine, sa2_request_id id);
+
+/* Ends the steps that are under way; no further one begins and what is submitted waits, until it is resumed: for requests
+ * that are to begin in the same step. Cancellations and deadlines take effect, voices are set up, sound of what was said still
+ * comes. Either is fine twice. */
+void sa2_engine_pause(sa2_engine *engine);
+void sa2_engine_resume(sa2_engine *engine);
 
 /* ---- events ---- */
 

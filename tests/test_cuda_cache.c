@@ -78,13 +78,11 @@ static void ask_alone(const test_model *model, bool f32, test_answer *answers, i
 static void ask_all(sa2_engine *engine, test_answer answers[N])
 {
     int32_t prompts[N][PROMPT];
-    sa2_request_id ids[N];
+    sa2_request requests[N];
     memset(answers, 0, N * sizeof *answers);
-    for (int i = 0; i < N; i++) {
-        sa2_request r = wish(prompts[i], i);
-        assert_int_equal(sa2_engine_submit(engine, &r, &ids[i], NULL), SA2_OK);
-    }
-    test_answers_collect(engine, ids, answers, N);
+    for (int i = 0; i < N; i++)
+        requests[i] = wish(prompts[i], i);
+    test_answers_ask(engine, requests, answers, N);
 }
 
 /* Prompts cut into steps of 40 rows, prefixes found, pages copied for forks, some preempted. */

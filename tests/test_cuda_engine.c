@@ -45,15 +45,11 @@ static sa2_engine *open_engine(const test_model *model, bool run_ahead)
 
 static void ask_all(sa2_engine *engine, test_answer answers[N])
 {
-    sa2_request_id ids[N];
+    sa2_request requests[N];
     memset(answers, 0, N * sizeof *answers);
-    for (int i = 0; i < N; i++) {
-        sa2_request r = request(i);
-        sa2_error err = {0};
-        if (sa2_engine_submit(engine, &r, &ids[i], &err) != SA2_OK)
-            fail_msg("%s", err.message);
-    }
-    test_answers_collect(engine, ids, answers, N);
+    for (int i = 0; i < N; i++)
+        requests[i] = request(i);
+    test_answers_ask(engine, requests, answers, N);
 }
 
 static void assert_failed(const test_answer *answer, const char *part)

@@ -278,7 +278,7 @@ static void answer_all(const sa2_backend_options *device, test_answer answers[N]
     static const int32_t prompts[N][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
     test_model model;
     sa2_engine *engine;
-    sa2_request_id ids[N];
+    sa2_request requests[N];
     sa2_error err = {0};
     test_model_open_with(&model, device);
     const sa2_engine_options options = {.kv_cache_bytes = 1 << 20, .max_model_len = 256};
@@ -286,15 +286,15 @@ static void answer_all(const sa2_backend_options *device, test_answer answers[N]
         fail_msg("%s", err.message);
     memset(answers, 0, N * sizeof *answers);
     for (int i = 0; i < N; i++) {
-        sa2_request r = sa2_request_default();
-        r.ids = prompts[i];
-        r.n_ids = 4 - i;
-        r.sampling.seed = 1;
-        r.max_tokens = TOKENS + 2 * i;
-        r.ignore_eos = r.return_ids = true;
-        assert_int_equal(sa2_engine_submit(engine, &r, &ids[i], &err), SA2_OK);
+        sa2_request *r = &requests[i];
+        *r = sa2_request_default();
+        r->ids = prompts[i];
+        r->n_ids = 4 - i;
+        r->sampling.seed = 1;
+        r->max_tokens = TOKENS + 2 * i;
+        r->ignore_eos = r->return_ids = true;
     }
-    test_answers_collect(engine, ids, answers, N);
+    test_answers_ask(engine, requests, answers, N);
     sa2_engine_destroy(engine);
     test_model_close(&model);
 }

@@ -148,13 +148,11 @@ static sa2_request_id submit(sa2_engine *engine, const sa2_request *r)
 /* The first n at once. */
 static void ask(sa2_engine *engine, test_answer *answers, int n)
 {
-    sa2_request_id ids[N_ALL];
+    sa2_request requests[N_ALL];
     memset(answers, 0, (size_t)n * sizeof *answers);
-    for (int i = 0; i < n; i++) {
-        sa2_request r = wish(i);
-        ids[i] = submit(engine, &r);
-    }
-    test_answers_collect(engine, ids, answers, n);
+    for (int i = 0; i < n; i++)
+        requests[i] = wish(i);
+    test_answers_ask(engine, requests, answers, n);
 }
 
 static void assert_same(const char *what, const test_answer *found, const test_answer *want)
@@ -223,26 +221,25 @@ static void who_is_preempted_says_the_same(void **state)
 {
     enum { N = 3, PROMPT = 12, PAGES = 9 };
     const test_model *model = *state;
-    int32_t prompt[PROMPT];
+    int32_t prompts_of[N][PROMPT];
     test_answer answers[2][N];
     memset(answers, 0, sizeof answers);
     for (int k = 0; k < 2; k++) {
         setting s = {.run_ahead = k == 1, .max_num_seqs = 16, .n_pages = PAGES};
         sa2_engine *engine = open_engine(model, &s);
-        sa2_request_id ids[N];
+        sa2_request r[N];
         for (int i = 0; i < N; i++) {
-            sa2_request r = plain(i);
+            r[i] = plain(i);
             for (int p = 0; p < PROMPT; p++)
-                prompt[p] = 20 * i + p;
-            r.ids = prompt;
-            r.n_ids = PROMPT;
-            r.sampling.repetition_penalty = 3.0f;
-            r.sampling.frequency_penalty = 2.0f;
-            r.n = i < 2 ? 3 : 1;
-            r.max_tokens = 8 + i;
-            ids[i] = submit(engine, &r);
+                prompts_of[i][p] = 20 * i + p;
+            r[i].ids = prompts_of[i];
+            r[i].n_ids = PROMPT;
+            r[i].sampling.repetition_penalty = 3.0f;
+            r[i].sampling.frequency_penalty = 2.0f;
+            r[i].n = i < 2 ? 3 : 1;
+            r[i].max_tokens = 8 + i;
         }
-        test_answers_collect(engine, ids, answers[k], N);
+        test_answers_ask(engine, r, answers[k], N);
         assert_int_equal(stats_of(engine).n_pages, PAGES);
         assert_true(stats_of(engine).n_preemptions > 0);
         if (k == 1)
@@ -327,14 +324,17 @@ static void a_stop_string_ends_an_answer_where_it_did(void **state)
     sa2_engine_destroy(engine);
 }
 
-/* Until the request has said n tokens. */
-static void take_tokens(sa2_engine *engine, sa2_request_id id, test_answer *answer, int n)
+/* Until the last of n_ids requests has said n tokens. */
+static void take_tokens(sa2_engine *engine, const sa2_request_id *ids, test_answer *answers,
+                        int n_ids, int n)
 {
-    while (answer->choices[0].n_tokens < n) {
+    while (answers[n_ids - 1].choices[0].n_tokens < n) {
         sa2_event *e = sa2_engine_poll(engine, 60000);
         assert_non_null(e);
-        if (e->request == id)
-            test_answer_take(answer, e);
+        int i = 0;
+        while (ids[i] != e->request)
+            i++;
+        test_answer_take(&answers[i], e);
         sa2_event_release(engine, e);
     }
 }
@@ -378,8 +378,7 @@ static void who_comes_and_goes_in_the_middle_changes_nothing(void **state)
     sa2_request_id ids[3];
     for (int i = 0; i < 3; i++) {
         ids[i] = submit(engine, &r[i]);
-        take_tokens(engine, ids[i], &found[i], 4); /* those of the others are lost */
-        test_answer_free(&found[i]);
+        take_tokens(engine, ids, found, i + 1, 4);
     }
     sa2_engine_cancel(engine, ids[0]);
     sa2_engine_cancel(engine, ids[2]);
@@ -490,13 +489,10 @@ static void a_row_without_a_token_fails_its_request_alone(void **state)
         sa2_engine *engine =
             open_engine(model, &(setting){.run_ahead = k == 1, .max_num_seqs = 4, .n_pages = 64});
         sa2_request r[2] = {plain(0), plain(1)};
-        sa2_request_id ids[2];
         r[0].sampling.repetition_penalty = 1e-37f; /* too little for a logit of 34 and more ... */
         r[0].sampling.logit_bias = nearly;         /* ... which this one has at some time */
         r[0].sampling.n_logit_bias = 1;
-        for (int i = 0; i < 2; i++)
-            ids[i] = submit(engine, &r[i]);
-        test_answers_collect(engine, ids, answers[k], 2);
+        test_answers_ask(engine, r, answers[k], 2);
         assert_int_equal(stats_of(engine).n_steps_ahead > 0, k == 1);
         sa2_engine_destroy(engine);
         assert_int_equal(answers[k][0].status, SA2_ERR_FORMAT);
@@ -509,6 +505,35 @@ static void a_row_without_a_token_fails_its_request_alone(void **state)
         test_answers_free(answers[k], 2);
 }
 
+/* The step that is queued behind the one under way ends too. */
+static void a_pause_in_the_middle_changes_nothing(void **state)
+{
+    const test_model *model = *state;
+    test_answer want = {0}, found = {0};
+    sa2_request r = plain(0);
+    r.max_tokens = 100;
+    sa2_engine *engine =
+        open_engine(model, &(setting){.run_ahead = true, .max_num_seqs = 4, .n_pages = 64});
+    test_answer_ask(engine, &r, &want);
+    sa2_engine_stats once = stats_of(engine), twice;
+    sa2_request_id id = submit(engine, &r);
+    take_tokens(engine, &id, &found, 1, 4);
+    sa2_engine_pause(engine);
+    pthread_mutex_lock(&engine->desk.lock);
+    assert_null(engine->ahead);
+    pthread_mutex_unlock(&engine->desk.lock);
+    assert_int_equal(stats_of(engine).n_running, 1);
+    sa2_engine_resume(engine);
+    test_answers_collect(engine, &id, &found, 1);
+    assert_same("paused", &found, &want);
+    twice = stats_of(engine);
+    assert_int_equal(twice.n_steps, 2 * once.n_steps);
+    assert_in_range(2 * once.n_steps_ahead - twice.n_steps_ahead, 0, 1);
+    sa2_engine_destroy(engine);
+    test_answer_free(&want);
+    test_answer_free(&found);
+}
+
 static void an_engine_may_go_while_a_step_is_under_way(void **state)
 {
     const test_model *model = *state;
@@ -518,7 +543,7 @@ static void an_engine_may_go_while_a_step_is_under_way(void **state)
     sa2_request r = plain(0);
     r.max_tokens = 100;
     sa2_request_id id = submit(engine, &r);
-    take_tokens(engine, id, &answer, 4);
+    take_tokens(engine, &id, &answer, 1, 4);
     sa2_engine_destroy(engine);
     test_answer_free(&answer);
 }
@@ -560,6 +585,7 @@ int main(void)
         cmocka_unit_test(pages_of_answers_are_found_again),
         cmocka_unit_test(what_has_to_be_known_first_is_waited_for),
         cmocka_unit_test(a_row_without_a_token_fails_its_request_alone),
+        cmocka_unit_test(a_pause_in_the_middle_changes_nothing),
         cmocka_unit_test(an_engine_may_go_while_a_step_is_under_way),
         cmocka_unit_test(where_it_cannot_be_it_is_refused),
     };

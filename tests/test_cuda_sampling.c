@@ -109,17 +109,19 @@ static sa2_engine *open_engine(const test_model *model, sa2_sampling_place sampl
     return engine;
 }
 
-/* All at once, and one more that is cancelled at once: its slot is somebody else's then. */
+/* All begin in the same step, and one more that is cancelled at once: its slot is somebody else's then. */
 static void ask_all(sa2_engine *engine, test_answer answers[N_ALL + 1])
 {
     sa2_request_id ids[N_ALL + 1];
     memset(answers, 0, (N_ALL + 1) * sizeof *answers);
+    sa2_engine_pause(engine);
     for (int i = 0; i <= N_ALL; i++) {
         sa2_request r = wish(i);
         sa2_error err = {0};
         if (sa2_engine_submit(engine, &r, &ids[i], &err) != SA2_OK)
             fail_msg("%s", err.message);
     }
+    sa2_engine_resume(engine);
     sa2_engine_cancel(engine, ids[N_ALL]);
     test_answers_collect(engine, ids, answers, N_ALL + 1);
 }
@@ -173,21 +175,20 @@ static void whoever_takes_a_slot_over_is_punished_for_its_own_words(void **state
         sa2_engine *engine =
             open_engine(model, k == 0 ? SA2_SAMPLING_ON_HOST : SA2_SAMPLING_ON_DEVICE,
                         (size_t)PAGES * PAGE_BYTES);
-        sa2_request_id ids[N];
+        sa2_request r[N];
         sa2_engine_stats stats;
         memset(answers[k], 0, sizeof answers[k]);
         for (int i = 0; i < N; i++) {
-            sa2_request r = plain(2 * i); /* prompts of four tokens */
-            r.sampling.repetition_penalty = 3.0f;
-            r.sampling.frequency_penalty = 2.0f;
-            r.n = i < 2 ? 3 : 1;
-            r.max_tokens = i == 0 ? 20 : 28;
-            assert_int_equal(sa2_engine_submit(engine, &r, &ids[i], NULL), SA2_OK);
+            r[i] = plain(2 * i); /* prompts of four tokens */
+            r[i].sampling.repetition_penalty = 3.0f;
+            r[i].sampling.frequency_penalty = 2.0f;
+            r[i].n = i < 2 ? 3 : 1;
+            r[i].max_tokens = i == 0 ? 20 : 28;
         }
-        test_answers_collect(engine, ids, answers[k], N);
+        test_answers_ask(engine, r, answers[k], N);
         sa2_engine_get_stats(engine, &stats);
         assert_int_equal(stats.n_pages, PAGES);
-        assert_true(stats.n_preemptions > 0); /* 2 where all begin in the same step */
+        assert_int_equal(stats.n_preemptions, 2);
         sa2_engine_destroy(engine);
     }
     for (int i = 0; i < N; i++) {
@@ -250,12 +251,9 @@ static void a_row_that_is_no_number_fails_its_request_alone(void **state)
         sa2_engine *engine =
             open_engine(model, k == 0 ? SA2_SAMPLING_ON_HOST : SA2_SAMPLING_ON_DEVICE, 1 << 20);
         sa2_request r[2] = {plain(0), plain(1)};
-        sa2_request_id ids[2];
         test_answer answers[2] = {0};
         r[0].sampling.repetition_penalty = 1e-38f;
-        for (int i = 0; i < 2; i++)
-            assert_int_equal(sa2_engine_submit(engine, &r[i], &ids[i], NULL), SA2_OK);
-        test_answers_collect(engine, ids, answers, 2);
+        test_answers_ask(engine, r, answers, 2);
         sa2_engine_destroy(engine);
         failed[k] = answers[0];
         other[k] = answers[1];

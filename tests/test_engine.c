@@ -151,6 +151,89 @@ static void an_engine_goes_with_requests_that_run_wait_and_are_not_read(void **s
     }
 }
 
+/* ---- paused ---- */
+
+static sa2_engine_stats stats_of(sa2_engine *engine)
+{
+    sa2_engine_stats stats;
+    sa2_engine_get_stats(engine, &stats);
+    return stats;
+}
+
+static void requests_that_wait_for_a_paused_engine_begin_in_the_same_step(void **state)
+{
+    enum { N = 3 };
+    sa2_engine *engine = open_engine(state, NULL);
+    sa2_request request = talkative(20);
+    sa2_request_id ids[N];
+    test_answer answers[N] = {0}, alone = {0};
+    test_answer_ask(engine, &request, &alone);
+    int64_t n_steps = stats_of(engine).n_steps;
+    sa2_engine_pause(engine);
+    sa2_engine_pause(engine);
+    for (int i = 0; i < N; i++)
+        ids[i] = submit(engine, &request);
+    assert_null(sa2_engine_poll(engine, 50));
+    assert_int_equal(stats_of(engine).n_steps, n_steps);
+    assert_int_equal(stats_of(engine).n_waiting, N);
+    sa2_engine_resume(engine);
+    test_answers_collect(engine, ids, answers, N);
+    assert_int_equal(stats_of(engine).n_steps, 2 * n_steps);
+    for (int i = 0; i < N; i++) {
+        assert_same_answer("begun together", &answers[i], &alone);
+        test_answer_free(&answers[i]);
+    }
+    test_answer_free(&alone);
+    sa2_engine_destroy(engine);
+}
+
+static void a_pause_in_the_middle_of_an_answer_changes_nothing(void **state)
+{
+    sa2_engine *engine = open_engine(state, NULL);
+    sa2_request request = talkative(200);
+    test_answer whole = {0}, found = {0};
+    test_answer_ask(engine, &request, &whole);
+    sa2_request_id id = submit(engine, &request);
+    for (int i = 0; i < 5; i++) {
+        sa2_event *e = sa2_engine_poll(engine, 60000);
+        assert_non_null(e);
+        test_answer_take(&found, e);
+        sa2_event_release(engine, e);
+        sa2_engine_pause(engine);
+        int64_t n_steps = stats_of(engine).n_steps;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        assert_int_equal(stats_of(engine).n_steps, n_steps);
+        sa2_engine_resume(engine);
+    }
+    test_answers_collect(engine, &id, &found, 1);
+    assert_same_answer("paused", &found, &whole);
+    test_answer_free(&whole);
+    test_answer_free(&found);
+    sa2_engine_destroy(engine);
+}
+
+static void requests_of_a_paused_engine_end_in_time_and_when_they_are_cancelled(void **state)
+{
+    sa2_engine *engine = open_engine(state, NULL);
+    sa2_request late = talkative(5), dropped = talkative(5);
+    late.deadline_ms = 30;
+    test_answer answers[2] = {0};
+    sa2_engine_pause(engine);
+    sa2_request_id ids[2] = {submit(engine, &late), submit(engine, &dropped)};
+    sa2_engine_cancel(engine, ids[1]);
+    test_answers_collect(engine, ids, answers, 2);
+    assert_int_equal(answers[0].finish, SA2_FINISH_DEADLINE);
+    assert_true(answers[0].timings.done_ms >= 30.0 && answers[0].timings.done_ms < 30000.0);
+    assert_int_equal(answers[1].finish, SA2_FINISH_CANCELLED);
+    assert_int_equal(stats_of(engine).n_steps, 0);
+    test_answer_free(&answers[0]);
+    test_answer_free(&answers[1]);
+    submit(engine, &dropped);
+    sa2_engine_destroy(engine); /* as it is */
+}
+
+/* ---- limits ---- */
+
 static void more_requests_than_may_wait_are_refused(void **state)
 {
     sa2_engine *engine =
@@ -294,6 +377,9 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_ends_once_with_what_it_has_said),
         cmocka_unit_test(a_deadline_ends_a_request_that_runs_and_one_that_waits),
         cmocka_unit_test(an_engine_goes_with_requests_that_run_wait_and_are_not_read),
+        cmocka_unit_test(requests_that_wait_for_a_paused_engine_begin_in_the_same_step),
+        cmocka_unit_test(a_pause_in_the_middle_of_an_answer_changes_nothing),
+        cmocka_unit_test(requests_of_a_paused_engine_end_in_time_and_when_they_are_cancelled),
         cmocka_unit_test(more_requests_than_may_wait_are_refused),
         cmocka_unit_test(requests_that_outgrow_the_memory_planned_for_them_are_refused),
         cmocka_unit_test(events_that_are_held_hold_up_the_next_ones),

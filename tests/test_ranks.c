@@ -196,6 +196,12 @@ static void ranks_wait_for_a_rank_0_that_has_nothing_to_do(void **state)
     assert_int_equal(st->status, SA2_OK);
     nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 500000000}, NULL);
     ask(st->engine, answers);
+    sa2_engine_pause(st->engine);
+    nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 500000000}, NULL);
+    sa2_engine_resume(st->engine);
+    for (int i = 0; i < N_REQUESTS; i++)
+        test_answer_free(&answers[i]);
+    ask(st->engine, answers);
     close_stage(st, &s);
     assert_int_equal(s.status[1], SA2_OK);
     for (int i = 0; i < N_REQUESTS; i++) {

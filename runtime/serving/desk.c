@@ -134,6 +134,16 @@ void sa2_desk_cancel(sa2_desk *desk, sa2_request_id id)
     pthread_mutex_unlock(&desk->lock);
 }
 
+void sa2_desk_pause(sa2_desk *desk, bool paused)
+{
+    pthread_mutex_lock(&desk->lock);
+    desk->paused = paused;
+    pthread_cond_signal(&desk->work);
+    while (desk->paused && !desk->at_rest)
+        pthread_cond_wait(&desk->news, &desk->lock);
+    pthread_mutex_unlock(&desk->lock);
+}
+
 void sa2_desk_run_errand(sa2_desk *desk, sa2_voice_errand *errand)
 {
     pthread_mutex_lock(&desk->lock);

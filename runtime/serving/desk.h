@@ -29,8 +29,9 @@ typedef struct sa2_voice_errand {
 typedef struct sa2_desk {
     pthread_mutex_t lock;
     pthread_cond_t work; /* a job, a cancellation, the end: for the engine's thread */
-    pthread_cond_t news; /* an event, or room for one: for those who poll; an errand that is done */
-    bool open;           /* the three above are there */
+    pthread_cond_t
+        news; /* an event, or room for one: for those who poll; an errand that is done; rest in a pause */
+    bool open; /* the three above are there */
 
     /* Under the lock. */
     sa2_job *first, *last;             /* all jobs, by rising id */
@@ -43,7 +44,8 @@ typedef struct sa2_desk {
     size_t n_bytes, max_bytes; /* of all jobs */
     sa2_request_id last_id;
     uint64_t seed; /* of requests that bring none */
-    bool closing;
+    bool paused, closing;
+    bool at_rest; /* no step is under way */
     sa2_engine_stats stats;
 } sa2_desk;
 
@@ -64,8 +66,9 @@ sa2_status sa2_desk_add(sa2_desk *desk, sa2_job *job, int64_t seed, int64_t dead
 /* Leaves the errand to the engine's thread and waits until it is done. */
 void sa2_desk_run_errand(sa2_desk *desk, sa2_voice_errand *errand);
 
-/* As sa2_engine_cancel(), sa2_engine_poll(), sa2_engine_release(). */
+/* As sa2_engine_cancel(), sa2_engine_pause() or sa2_engine_resume(), sa2_engine_poll(), sa2_event_release(). */
 void sa2_desk_cancel(sa2_desk *desk, sa2_request_id id);
+void sa2_desk_pause(sa2_desk *desk, bool paused);
 sa2_event *sa2_desk_poll(sa2_desk *desk, int timeout_ms);
 void sa2_desk_return(sa2_desk *desk, sa2_event *event);
 

@@ -225,7 +225,7 @@ static sa2_status end_step(sa2_machine *m, const sa2_step_plan *plan, sa2_error 
 static bool has_steps(const sa2_engine *e)
 {
     sa2_scheduler_stats stats = sa2_scheduler_get_stats(e->machine.scheduler);
-    return stats.n_running + stats.n_waiting > 0 || e->ahead != NULL;
+    return (!e->desk.paused && stats.n_running + stats.n_waiting > 0) || e->ahead != NULL;
 }
 
 /* Something that came while the lock was open. */
@@ -242,7 +242,7 @@ static void run_step(sa2_engine *e)
     sa2_status st = SA2_OK;
     double began_ms = sa2_now_ms(), encode_ms = 0.0;
     const sa2_step_plan *plan = e->ahead, *next = NULL;
-    bool go_on = !has_news(&e->desk);
+    bool go_on = !has_news(&e->desk) && !e->desk.paused;
     pthread_mutex_unlock(&e->desk.lock);
     if (plan == NULL)
         plan = begin_step(e, &encode_ms, &st, &err);
@@ -358,17 +358,25 @@ static void run_errand(sa2_engine *e)
     pthread_cond_broadcast(&e->desk.news);
 }
 
+/* Until the first deadline of a job that waits, at most `most`. */
+static int64_t ms_to_deadline(const sa2_desk *desk, int64_t most)
+{
+    double now = sa2_now_ms();
+    for (const sa2_job *job = desk->first; job != NULL; job = job->next)
+        if (!job->ended && job->deadline_ms > 0.0 && job->deadline_ms < now + (double)most)
+            most = job->deadline_ms > now ? (int64_t)(job->deadline_ms - now) + 1 : 0;
+    return most;
+}
+
 /* Until there is work; other ranks hear from time to time that there is none. Called and left with the lock held. */
 static void wait_for_work(sa2_engine *e)
 {
+    enum { LONG_MS = 60000 };
     const sa2_comm *comm = e->options.comm;
     sa2_desk *desk = &e->desk;
-    if (comm == NULL) {
-        pthread_cond_wait(&desk->work, &desk->lock);
-        return;
-    }
-    struct timespec until = sa2_in_ms(sa2_ranks_beat_ms(comm));
-    if (pthread_cond_timedwait(&desk->work, &desk->lock, &until) != ETIMEDOUT)
+    int64_t ms = ms_to_deadline(desk, comm == NULL ? LONG_MS : sa2_ranks_beat_ms(comm));
+    struct timespec until = sa2_in_ms(ms);
+    if (pthread_cond_timedwait(&desk->work, &desk->lock, &until) != ETIMEDOUT || comm == NULL)
         return;
     pthread_mutex_unlock(&desk->lock);
     sa2_step_pause(e->machine.step, false, NULL); /* a failure is that of the next step too */
@@ -382,13 +390,16 @@ void *sa2_engine_drive(void *engine)
     pthread_mutex_lock(&desk->lock);
     while (!desk->closing) {
         take_arrivals(e);
-        end_unwanted(e);
         run_errand(e);
+        end_unwanted(e);
         publish(e);
         bool idle = !make_sound(e);
-        if (has_steps(e)) {
+        desk->at_rest = !has_steps(e);
+        if (!desk->at_rest) {
             run_step(e);
             idle = false;
+        } else if (desk->paused) {
+            pthread_cond_broadcast(&desk->news);
         }
         if (idle && !has_news(desk))
             wait_for_work(e);

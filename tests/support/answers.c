@@ -162,13 +162,23 @@ void test_answers_collect(sa2_engine *engine, const sa2_request_id *ids, test_an
     }
 }
 
+void test_answers_ask(sa2_engine *engine, const sa2_request *requests, test_answer *answers, int n)
+{
+    enum { MOST = 64 };
+    sa2_request_id ids[MOST];
+    sa2_error err = {0};
+    assert_in_range(n, 1, MOST);
+    sa2_engine_pause(engine);
+    for (int i = 0; i < n; i++)
+        if (sa2_engine_submit(engine, &requests[i], &ids[i], &err) != SA2_OK)
+            fail_msg("%s", err.message);
+    sa2_engine_resume(engine);
+    test_answers_collect(engine, ids, answers, n);
+}
+
 void test_answer_ask(sa2_engine *engine, const sa2_request *request, test_answer *answer)
 {
-    sa2_error err = {0};
-    sa2_request_id id;
-    if (sa2_engine_submit(engine, request, &id, &err) != SA2_OK)
-        fail_msg("%s", err.message);
-    test_answers_collect(engine, &id, answer, 1);
+    test_answers_ask(engine, request, answer, 1);
 }
 
 void assert_request_refused(sa2_engine *engine, const sa2_request *request, sa2_status status,

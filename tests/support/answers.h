@@ -40,9 +40,13 @@ void test_answers_free(test_answer *answers, int n);
 /* Fails the test, naming `what` and the place, unless both said the same, to the bit. */
 void assert_same_answer(const char *what, const test_answer *a, const test_answer *b);
 
-/* Takes events until every request ids[i] has ended; answers[i] are theirs. Fails after a minute of silence. */
+/* Takes events until every request ids[i] has ended; answers[i] are theirs, which may have begun. Fails after a minute of
+ * silence. */
 void test_answers_collect(sa2_engine *engine, const sa2_request_id *ids, test_answer *answers,
                           int n);
+
+/* Submits n requests, which must be taken and begin in the same step where there is room, and collects their answers. */
+void test_answers_ask(sa2_engine *engine, const sa2_request *requests, test_answer *answers, int n);
 
 /* Submits one request, which must be taken, and collects its answer. */
 void test_answer_ask(sa2_engine *engine, const sa2_request *request, test_answer *answer);
