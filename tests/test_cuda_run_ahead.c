@@ -329,7 +329,7 @@ static void take_tokens(sa2_engine *engine, const sa2_request_id *ids, test_answ
                         int n_ids, int n)
 {
     while (answers[n_ids - 1].choices[0].n_tokens < n) {
-        sa2_event *e = sa2_engine_poll(engine, 60000);
+        sa2_event *e = sa2_engine_poll(engine, TEST_PATIENCE_MS);
         assert_non_null(e);
         int i = 0;
         while (ids[i] != e->request)

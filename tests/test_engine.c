@@ -98,7 +98,7 @@ static void a_cancelled_request_ends_once_with_what_it_has_said(void **state)
     sa2_request request = talkative(900);
     test_answer answer = {0};
     sa2_request_id id = submit(engine, &request);
-    sa2_event *first = sa2_engine_poll(engine, 60000);
+    sa2_event *first = sa2_engine_poll(engine, TEST_PATIENCE_MS);
     assert_non_null(first);
     test_answer_take(&answer, first);
     sa2_event_release(engine, first);
@@ -195,7 +195,7 @@ static void a_pause_in_the_middle_of_an_answer_changes_nothing(void **state)
     test_answer_ask(engine, &request, &whole);
     sa2_request_id id = submit(engine, &request);
     for (int i = 0; i < 5; i++) {
-        sa2_event *e = sa2_engine_poll(engine, 60000);
+        sa2_event *e = sa2_engine_poll(engine, TEST_PATIENCE_MS);
         assert_non_null(e);
         test_answer_take(&found, e);
         sa2_event_release(engine, e);
@@ -241,9 +241,11 @@ static void more_requests_than_may_wait_are_refused(void **state)
     sa2_request request = talkative(300);
     sa2_request_id ids[3];
     test_answer answers[3] = {0};
+    sa2_engine_pause(engine);
     for (int i = 0; i < 3; i++)
         ids[i] = submit(engine, &request);
     assert_request_refused(engine, &request, SA2_ERR_LIMIT, "3 are there already");
+    sa2_engine_resume(engine);
     for (int i = 0; i < 3; i++)
         sa2_engine_cancel(engine, ids[i]);
     test_answers_collect(engine, ids, answers, 3);
@@ -277,7 +279,7 @@ static void events_that_are_held_hold_up_the_next_ones(void **state)
     sa2_event *held[SA2_MAX_EVENTS_HELD];
     test_answer answer = {0};
     for (int i = 0; i < SA2_MAX_EVENTS_HELD; i++) {
-        held[i] = sa2_engine_poll(engine, 60000);
+        held[i] = sa2_engine_poll(engine, TEST_PATIENCE_MS);
         assert_non_null(held[i]);
         test_answer_take(&answer, held[i]);
     }

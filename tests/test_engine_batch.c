@@ -183,7 +183,8 @@ static void run_crowd(world *w, sa2_engine *engine)
             n_submitted++;
             continue;
         }
-        sa2_event *e = sa2_engine_poll(engine, n_submitted < N_REQUESTS ? draw(w, 2) : 60000);
+        sa2_event *e =
+            sa2_engine_poll(engine, n_submitted < N_REQUESTS ? draw(w, 2) : TEST_PATIENCE_MS);
         if (e == NULL) {
             assert_true(n_submitted < N_REQUESTS);
             continue;

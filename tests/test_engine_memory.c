@@ -203,7 +203,7 @@ static void a_request_survives_every_failing_allocation(void **state)
         sa2_status st = sa2_engine_submit(engine, &t->request, &id, &err);
         test_answer *taken = &answer;
         while (st == SA2_OK && taken->n_done == 0) {
-            sa2_event *e = sa2_engine_poll(engine, 60000);
+            sa2_event *e = sa2_engine_poll(engine, TEST_PATIENCE_MS);
             assert_non_null(e);
             taken->n_done += e->kind == SA2_EVENT_DONE;
             taken->status = e->kind == SA2_EVENT_DONE ? e->status : taken->status;

@@ -148,7 +148,7 @@ void test_answers_collect(sa2_engine *engine, const sa2_request_id *ids, test_an
     for (int i = 0; i < n; i++)
         n_open += answers[i].n_done == 0;
     while (n_open > 0) {
-        sa2_event *e = sa2_engine_poll(engine, 60000);
+        sa2_event *e = sa2_engine_poll(engine, TEST_PATIENCE_MS);
         if (e == NULL)
             fail_msg("%d requests have not ended", n_open);
         int i = 0;

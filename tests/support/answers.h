@@ -6,6 +6,9 @@
 #include "runtime/engine.h"
 #include "tokenizer/growing.h"
 
+/* How long an engine may be silent: sound from a simulated GPU on a busy machine takes more than a minute. */
+enum { TEST_PATIENCE_MS = 300000 };
+
 enum { TEST_MAX_CHOICES = 4, TEST_MAX_TOKENS = 512, TEST_MAX_TOP = 4 };
 
 typedef struct test_choice {
@@ -40,8 +43,8 @@ void test_answers_free(test_answer *answers, int n);
 /* Fails the test, naming `what` and the place, unless both said the same, to the bit. */
 void assert_same_answer(const char *what, const test_answer *a, const test_answer *b);
 
-/* Takes events until every request ids[i] has ended; answers[i] are theirs, which may have begun. Fails after a minute of
- * silence. */
+/* Takes events until every request ids[i] has ended; answers[i] are theirs, which may have begun. Fails after silence of
+ * TEST_PATIENCE_MS. */
 void test_answers_collect(sa2_engine *engine, const sa2_request_id *ids, test_answer *answers,
                           int n);
 
