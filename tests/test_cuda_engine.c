@@ -11,23 +11,10 @@
 #include "runtime/serving/engine_internal.h"
 #include "tests/cudasim/cudasim.h"
 #include "tests/support/answers.h"
+#include "tests/support/requests.h"
 #include "tests/support/small_model.h"
 
 enum { LAUNCH_FAILURE = 719, N = 3, TOKENS = 5 };
-
-static const int32_t prompts[N][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
-
-static sa2_request request(int i)
-{
-    sa2_request r = sa2_request_default();
-    r.ids = prompts[i];
-    r.n_ids = sizeof prompts[i] / sizeof prompts[i][0];
-    r.sampling.seed = 1;
-    r.max_tokens = TOKENS;
-    r.ignore_eos = true;
-    r.return_ids = true;
-    return r;
-}
 
 static sa2_engine *open_engine(const test_model *model, bool run_ahead)
 {
@@ -48,7 +35,7 @@ static void ask_all(sa2_engine *engine, test_answer answers[N])
     sa2_request requests[N];
     memset(answers, 0, N * sizeof *answers);
     for (int i = 0; i < N; i++)
-        requests[i] = request(i);
+        requests[i] = test_request(i, TOKENS);
     test_answers_ask(engine, requests, answers, N);
 }
 

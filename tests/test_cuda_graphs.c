@@ -13,6 +13,7 @@
 #include "tests/cudasim/cudasim.h"
 #include "tests/support/answers.h"
 #include "tests/support/flow_bench.h"
+#include "tests/support/requests.h"
 #include "tests/support/small_model.h"
 
 enum { OUT_OF_MEMORY = 2, LAUNCH_FAILURE = 719 };
@@ -275,7 +276,6 @@ enum { N = 3, TOKENS = 6 };
 
 static void answer_all(const sa2_backend_options *device, test_answer answers[N])
 {
-    static const int32_t prompts[N][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
     test_model model;
     sa2_engine *engine;
     sa2_request requests[N];
@@ -285,15 +285,8 @@ static void answer_all(const sa2_backend_options *device, test_answer answers[N]
     if (sa2_engine_create_from_model(&engine, &model.model, NULL, &options, &err) != SA2_OK)
         fail_msg("%s", err.message);
     memset(answers, 0, N * sizeof *answers);
-    for (int i = 0; i < N; i++) {
-        sa2_request *r = &requests[i];
-        *r = sa2_request_default();
-        r->ids = prompts[i];
-        r->n_ids = 4 - i;
-        r->sampling.seed = 1;
-        r->max_tokens = TOKENS + 2 * i;
-        r->ignore_eos = r->return_ids = true;
-    }
+    for (int i = 0; i < N; i++)
+        requests[i] = test_request(i, TOKENS + 2 * i);
     test_answers_ask(engine, requests, answers, N);
     sa2_engine_destroy(engine);
     test_model_close(&model);

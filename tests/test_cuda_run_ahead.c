@@ -13,32 +13,22 @@
 #include "runtime/serving/engine_internal.h"
 #include "tests/cudasim/cudasim.h"
 #include "tests/support/answers.h"
+#include "tests/support/requests.h"
 #include "tests/support/small_model.h"
 
 enum { TOKENS = 13, PAGE = 16, PAGE_BYTES = 8192 };
 
-static const int32_t prompts[][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
-static const sa2_logit_bias bias[] = {{44, 6.0f}, {45, -100.0f}, {600, 5.5f}};
 static const sa2_logit_bias nearly[] = {{40, 34.5f}};
 static const sa2_logit_bias surely[] = {{46, 100.0f}};
-static const int32_t stop[] = {44, 45, 46}, allowed[] = {50, 51, 52, 53};
-static const int32_t word[] = {44}, pair[] = {600, 600};
-static const sa2_token_list single_word[] = {{word, 1}}, both_words[] = {{word, 1}, {pair, 2}};
 static const sa2_chat_item question = {.text = "hi there", .n_bytes = 8};
 static const sa2_chat_message message = {
     .role = "user", .content = SA2_CONTENT_STRING, .items = &question, .n_items = 1};
 static const sa2_chat chat = {.messages = &message, .n_messages = 1};
 
+/* Beyond a page, most of them. */
 static sa2_request plain(int i)
 {
-    sa2_request r = sa2_request_default();
-    r.ids = prompts[i % 3];
-    r.n_ids = 4 - (size_t)i % 2;
-    r.sampling.seed = i;
-    r.sampling.n_logprobs = 0;
-    r.max_tokens = TOKENS - i; /* beyond a page, most of them */
-    r.ignore_eos = r.return_ids = true;
-    return r;
+    return test_request(i, TOKENS - i);
 }
 
 static sa2_request of_chat(int i)
@@ -51,64 +41,29 @@ static sa2_request of_chat(int i)
 }
 
 /* What ends, what is punished, what is said beside it. */
-enum { N_ALL = 9 };
+enum { N_ALL = TEST_KINDS + 3 };
 
 static sa2_request wish(int i)
 {
-    sa2_request r = i < 7 ? plain(i) : of_chat(i);
-    sa2_sampling_params *p = &r.sampling;
-    switch (i) {
-    case 0:
-        p->temperature = 0.0f;
-        p->repetition_penalty = 1.3f;
-        break;
-    case 1:
-        p->top_p = 0.9f;
-        p->frequency_penalty = 0.7f;
-        p->presence_penalty = -0.4f;
-        r.n = 3;
-        break;
-    case 2:
-        *p = sa2_sampling_defaults(SA2_SAMPLING_HF);
-        p->seed = 5;
-        p->top_p = 0.8f;
-        p->min_p = 0.05f;
-        p->n_logprobs = 0;
-        p->repetition_penalty = 1.5f;
-        break;
-    case 3: /* ends when it may, though nobody knows before that it will */
-        p->logit_bias = surely;
-        p->n_logit_bias = 1;
-        p->stop = (sa2_token_list){stop, 3};
-        p->min_tokens = 5;
-        p->frequency_penalty = 1.0f;
-        break;
-    case 4:
-        p->logit_bias = bias;
-        p->n_logit_bias = 3;
-        p->bad_words = single_word;
-        p->n_bad_words = 1;
-        p->repetition_penalty = 0.8f;
-        p->n_logprobs = -1;
-        break;
-    case 6: /* the same in a request of two answers */
+    if (i < TEST_KINDS)
+        return test_request_kind(i, TOKENS - i);
+    sa2_request r = i == TEST_KINDS ? plain(i) : of_chat(i);
+    switch (i - TEST_KINDS) {
+    case 0: /* as the fourth kind, in a request of two answers */
         r.n = 2;
-        p->logit_bias = surely;
-        p->n_logit_bias = 1;
-        r.stop_ids = stop;
-        r.n_stop_ids = 3;
-        p->min_tokens = 4;
+        r.sampling.logit_bias = surely;
+        r.sampling.n_logit_bias = 1;
+        r.stop_ids = test_stop.ids;
+        r.n_stop_ids = test_stop.n;
+        r.sampling.min_tokens = 4;
         break;
-    case 7: /* two passes, the first of which ends with max_thinking_tokens */
+    case 1: /* two passes, the first of which ends with max_thinking_tokens */
         r.think = true;
         r.max_thinking_tokens = 6;
         r.ignore_eos = false;
         break;
-    case 8:
-        r.speak = true;
-        break;
     default:
-        p->top_k = 20;
+        r.speak = true;
         break;
     }
     return r;
@@ -422,7 +377,7 @@ static void pages_of_answers_are_found_again(void **state)
         sa2_request r = plain(0);
         r.max_tokens = SAID;
         test_answer_ask(engine, &r, &first[k]);
-        memcpy(ids, prompts[0], sizeof prompts[0]);
+        memcpy(ids, test_prompts[0], sizeof test_prompts[0]);
         memcpy(ids + 4, first[k].choices[0].ids.data, SAID * sizeof *ids);
         again.ids = ids;
         again.n_ids = 4 + SAID;
@@ -455,7 +410,7 @@ static void what_has_to_be_known_first_is_waited_for(void **state)
         for (int i = 0; i < N_HOST; i++) {
             sa2_request r = plain(i);
             r.max_tokens = 5;
-            r.sampling.logit_bias = bias + 2;
+            r.sampling.logit_bias = test_bias + 2;
             r.sampling.n_logit_bias = 1;
             if (i == 0) {
                 r.beam.n_beams = 3;
@@ -463,9 +418,9 @@ static void what_has_to_be_known_first_is_waited_for(void **state)
             } else if (i == 1) {
                 r.sampling.n_logprobs = 2;
             } else if (i == 2) {
-                r.sampling.allowed = (sa2_token_list){allowed, 4};
+                r.sampling.allowed = test_allowed;
             } else {
-                r.sampling.bad_words = both_words;
+                r.sampling.bad_words = test_bad_words;
                 r.sampling.n_bad_words = 2;
             }
             test_answer_ask(engine, &r, k == 0 ? &want[i] : &found);

@@ -11,84 +11,46 @@
 #include "runtime/serving/comm_internal.h"
 #include "runtime/serving/engine_internal.h"
 #include "tests/support/answers.h"
+#include "tests/support/requests.h"
 #include "tests/support/small_model.h"
 
 enum { TOKENS = 18, PAGE = 16 };
 
-static const int32_t prompts[][4] = {{10, 20, 30, 40}, {7, 8, 9, 11}, {300, 2, 41, 5}};
-static const sa2_logit_bias bias[] = {{44, 6.0f}, {45, -100.0f}, {600, 5.5f}};
-static const int32_t stop[] = {44, 45, 46};
-static const int32_t word[] = {44}, pair[] = {600, 600};
-static const sa2_token_list bad_words[] = {{word, 1}, {pair, 2}};
-static const int32_t allowed[] = {50, 51, 52, 53};
-
+/* Beyond a page, most of them. */
 static sa2_request plain(int i)
 {
-    sa2_request r = sa2_request_default();
-    r.ids = prompts[i % 3];
-    r.n_ids = 4 - (size_t)i % 2;
-    r.sampling.seed = i;
-    r.sampling.n_logprobs = 0;
-    r.max_tokens = TOKENS - i; /* beyond a page, most of them */
-    r.ignore_eos = r.return_ids = true;
-    return r;
+    return test_request(i, TOKENS - i);
 }
 
 /* What the device chooses. */
-enum { N_DEVICE = 6, N_ALL = 10 };
+enum { N_DEVICE = TEST_KINDS + 1, N_ALL = N_DEVICE + 4 };
 
 static sa2_request wish(int i)
 {
+    if (i < TEST_KINDS)
+        return test_request_kind(i, TOKENS - i);
     sa2_request r = plain(i);
     sa2_sampling_params *p = &r.sampling;
-    switch (i) {
+    switch (i - TEST_KINDS) {
     case 0:
-        p->temperature = 0.0f;
-        p->repetition_penalty = 1.3f;
+        p->logit_bias = test_bias;
+        p->n_logit_bias = 3;
+        p->bad_words = test_bad_words;
+        p->n_bad_words = 2;
         break;
     case 1:
-        p->top_p = 0.9f;
-        p->frequency_penalty = 0.7f;
-        p->presence_penalty = -0.4f;
-        r.n = 3;
-        break;
-    case 2:
-        *p = sa2_sampling_defaults(SA2_SAMPLING_HF);
-        p->seed = 5;
-        p->top_p = 0.8f;
-        p->min_p = 0.05f;
-        p->n_logprobs = 0;
-        break;
-    case 3:
-        p->logit_bias = bias;
-        p->n_logit_bias = 3;
-        p->stop = (sa2_token_list){stop, 3};
-        p->min_tokens = 5;
-        break;
-    case 4:
-        p->logit_bias = bias;
-        p->n_logit_bias = 3;
-        p->bad_words = bad_words;
-        p->n_bad_words = 2;
-        p->repetition_penalty = 0.8f;
-        p->n_logprobs = -1;
-        break;
-    case 6:
         p->n_logprobs = 2;
         break;
-    case 7:
+    case 2:
         r.beam.n_beams = 3;
         p->n_logprobs = -1;
         break;
-    case 8:
-        p->allowed = (sa2_token_list){allowed, 4};
+    case 3:
+        p->allowed = test_allowed;
         p->repetition_penalty = 1.1f;
         break;
-    case 9:
-        p->round_to_bf16 = true;
-        break;
     default:
-        p->top_k = 20;
+        p->round_to_bf16 = true;
         break;
     }
     return r;
