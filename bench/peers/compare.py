@@ -90,6 +90,8 @@ class Ours:
     def __init__(self, args):
         self.command = [args.sa2, "bench", "parts", "--ask", "--json", "--layers", args.layers, "--threads",
                         args.threads, "--context", CONTEXT, "--seconds", args.seconds, "--quant", TYPES[args.type].quant]
+        if args.lm_head:
+            self.command += ["--lm-head", args.lm_head]
         self.probe_command = [args.sa2, "bench", "kernel", "--json", "--threads", args.threads, "--filter", "ceilings"]
         self.process = None
 
@@ -305,7 +307,7 @@ def heading(args, resident, shape):
         f"## {datetime.date.today()}: sa2 {shape['commit']} and peers, {args.layers} layers",
         "",
         f"- Command: `compare.py --layers {args.layers} --rounds {args.rounds} --type {args.type} --threads {args.threads}"
-        + (f" --only {args.only}" if args.only else "") + "`",
+        + (f" --lm-head {args.lm_head}" if args.lm_head else "") + (f" --only {args.only}" if args.only else "") + "`",
         f"- Machine: {model.group(1) if model else os.uname().machine}, {CPUS} processors, {memory:.0f} GiB; "
         f"{args.threads} threads; our instruction set: {shape['isa']}",
         f"- Peers: {', '.join(v for v in versions if v)}",
@@ -332,6 +334,8 @@ def main():
     parser.add_argument("--only", default="", help="rows whose name begins with it: decode, prefill, encoder, front end, tokenizer")
     parser.add_argument("--type", choices=TYPES, default="bf16",
                         help="of llama.cpp's weights, and so ours: none, int8, int4 (bf16)")
+    parser.add_argument("--lm-head", choices=("none", "int8", "int4", "fp8"),
+                        help="ours (as the other weights; int8 beside int4; the peer's is q6_K beside q4_0)")
     parser.add_argument("--threads", type=int, default=CPUS, help="of both (all processors)")
     parser.add_argument("--seconds", type=float, default=1.0, help="a sample of ours (1)")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for idle processors before a sample (60)")
