@@ -75,6 +75,9 @@ static void every_planted_mistake_is_found_in_every_order(void **state)
         [PLANTED_READ_TOO_EARLY] = "cudasim: early",
         [PLANTED_WRITE_TOO_EARLY] = "cudasim: early",
         [PLANTED_NOT_WAITED] = "cudasim: early",
+        [PLANTED_NOT_MET] = "cudasim: cluster",
+        [PLANTED_LEFT] = "cudasim: cluster",
+        [PLANTED_UNTOLD] = "cudasim: ",
     };
     char said[1024];
     for (int mistake = 1; mistake < PLANTED_COUNT; mistake++)

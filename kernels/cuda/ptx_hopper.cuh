@@ -1,7 +1,8 @@
 /* ptx_hopper.cuh - instructions of compute capability 9.0: barriers in shared memory and bulk copies that arrive at them,
  * and, in code for 9.0a alone, the products of a warpgroup.
  *
- * PTX ISA 9.7.13.15 (mbarrier), 9.7.9.25.4 (cp.async.bulk), 9.7.15 (wgmma), 9.7.19.5 (setmaxnreg). A warpgroup is 4 warps,
+ * PTX ISA 9.7.13.15 (mbarrier), 9.7.9.25.4 (cp.async.bulk), 9.7.13.4 (barrier.cluster), 9.7.9.23 (mapa), 9.7.15 (wgmma),
+ * 9.7.19.5 (setmaxnreg). A warpgroup is 4 warps,
  * the first a multiple of 4. Warp w of it has rows 16 w to 16 w + 15 of a and d, in registers as mma's (ptx.cuh):
  * d[4 j + i] is row g + 8 (i >> 1), column 8 j + 2 t + (i & 1). b lies in shared memory.
  *
@@ -70,6 +71,57 @@ static __device__ __forceinline__ void copy_bulk(void *to, const void *from, int
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, "
         "[%3];" ::"r"(shared_address(to)),
         "l"(from), "r"(bytes), "r"(shared_address(barrier))
+        : "memory");
+}
+
+/* ---- a cluster of blocks, which reach each other's shared memory ---- */
+
+static __device__ __forceinline__ int cluster_rank()
+{
+    int rank;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+/* By all threads of all its blocks: after barriers were made, before others use them, and before a block ends that others
+ * may still reach. */
+static __device__ __forceinline__ void cluster_sync()
+{
+    asm volatile("barrier.cluster.arrive.release;\n"
+                 "barrier.cluster.wait.acquire;" ::
+                     : "memory");
+}
+
+/* At the barrier that lies in the same place of block `rank`. */
+static __device__ __forceinline__ void mbarrier_arrive_at(uint64_t *barrier, int rank)
+{
+    asm volatile("{.reg .b32 there;\n"
+                 "mapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];}" ::"r"(
+                     shared_address(barrier)),
+                 "r"(rank)
+                 : "memory");
+}
+
+/* As mbarrier_wait(), where other blocks arrive too. */
+static __device__ __forceinline__ void mbarrier_wait_in_cluster(uint64_t *barrier, uint32_t parity)
+{
+    asm volatile("{.reg .pred p;\n"
+                 "again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
+                 "@!p bra again;}" ::"r"(shared_address(barrier)),
+                 "r"(parity)
+                 : "memory");
+}
+
+/* As copy_bulk(), to the same place in each of the first `blocks` blocks, which are all: the bytes arrive at the barrier of
+ * each. */
+static __device__ __forceinline__ void copy_bulk_to_all(void *to, const void *from, int bytes,
+                                                        uint64_t *barrier, int blocks)
+{
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+        "[%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)),
+        "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((uint16_t)((1 << blocks) - 1))
         : "memory");
 }
 

@@ -18,9 +18,13 @@ struct bulk_copy {
 };
 
 struct mbarrier {
+    int maker; /* a thread, and at which of its steps */
+    uint32_t made;
     int arrivals, pending; /* of each phase; of this one */
     int64_t bytes;         /* that are promised and have not come */
     uint32_t phase;
+    std::map<int, uint32_t>
+        visitors; /* threads of other blocks, and their steps when they last arrived */
     std::vector<bulk_copy> copies;
     std::vector<thread *> waiting;
     std::vector<uint32_t> clock,
@@ -37,10 +41,15 @@ static mbarrier &find(uint64_t *barrier, const char *what, at where, const void 
 {
     running.current->what = what;
     running.current->where = where;
-    check_access(barrier, sizeof *barrier, access::READ, pc);
+    check_peer(barrier, sizeof *barrier, pc);
     auto found = barriers().find(barrier);
     if (found == barriers().end())
         stop("mbarrier", "%s at %s:%d: not a barrier", what, where.file, where.line);
+    const mbarrier &b = found->second;
+    int rank = b.maker / running.block_threads;
+    if (rank != running.current->rank && !check_knows(b.maker, b.made))
+        stop("cluster", "%s at %s:%d: no cluster_sync says that the barrier of block %d is there",
+             what, where.file, where.line, rank);
     return found->second;
 }
 
@@ -80,11 +89,45 @@ static void arrive(mbarrier &b, int bytes, at where)
     end_phase(b);
 }
 
+/* The same place in the shared memory of another block of the cluster. */
+template <typename T> static T *in_block(T *p, int rank, const char *what, at where)
+{
+    if (rank < 0 || rank >= running.n_blocks)
+        stop("cluster", "%s at %s:%d: block %d of %d", what, where.file, where.line, rank,
+             running.n_blocks);
+    if (running.blocks[rank].n_alive == 0)
+        stop("cluster", "%s at %s:%d: block %d of the cluster has ended", what, where.file,
+             where.line, rank);
+    return (T *)((unsigned char *)p - own_block().shared + running.blocks[rank].shared);
+}
+
+static void copy_to(void *to, const void *from, int bytes, uint64_t *barrier, const char *what,
+                    at where, const void *pc)
+{
+    mbarrier &b = find(barrier, what, where, pc);
+    if (((uintptr_t)to | (uintptr_t)from | (uintptr_t)bytes) % 16 != 0 || bytes <= 0)
+        stop("alignment", "a bulk copy of %d bytes from %p to %p at %s:%d", bytes, from, to,
+             where.file, where.line);
+    check_bulk_issued(to, from, (size_t)bytes, pc);
+    memset(to, 0xff, (size_t)bytes);
+    b.copies.push_back({(unsigned char *)to, (const unsigned char *)from, bytes});
+    check_release(b.clock);
+    if (!b.waiting.empty())
+        deliver(b);
+}
+
 void barriers_end()
 {
-    for (auto &b : barriers())
-        if (!b.second.copies.empty())
-            stop("flight", "a block ended before its bulk copies");
+    for (auto &[at, b] : barriers()) {
+        if (!b.copies.empty())
+            stop("flight", "a block or its cluster ended before its bulk copies");
+        int rank = b.maker / running.block_threads;
+        for (auto [thread, step] : b.visitors)
+            if (!check_block_knows(rank, thread, step))
+                stop("cluster",
+                     "block %d of a cluster may end before thread %d of block %d arrives there",
+                     rank, thread % running.block_threads, thread / running.block_threads);
+    }
     barriers().clear();
 }
 } // namespace cudasim
@@ -99,6 +142,8 @@ void sa2_cuda::mbarrier_init(uint64_t *barrier, int arrivals, at where)
              arrivals);
     check_crossing();
     mbarrier b = {};
+    b.maker = running.current->linear;
+    b.made = check_step();
     b.arrivals = b.pending = arrivals;
     b.clock.resize(MAX_THREADS);
     b.completed = b.clock;
@@ -129,17 +174,29 @@ void sa2_cuda::mbarrier_wait(uint64_t *barrier, uint32_t parity, at where)
     check_acquire(b.completed);
 }
 
+void sa2_cuda::mbarrier_arrive_at(uint64_t *barrier, int rank, at where)
+{
+    const char *what = "mbarrier_arrive_at";
+    uint64_t *there = in_block(barrier, rank, what, where);
+    mbarrier &b = find(there, what, where, __builtin_return_address(0));
+    if (rank != running.current->rank)
+        b.visitors[running.current->linear] = check_step();
+    arrive(b, 0, where);
+}
+
 void sa2_cuda::copy_bulk(void *to, const void *from, int bytes, uint64_t *barrier, at where)
 {
-    const void *pc = __builtin_return_address(0);
-    mbarrier &b = find(barrier, "copy_bulk", where, pc);
-    if (((uintptr_t)to | (uintptr_t)from | (uintptr_t)bytes) % 16 != 0 || bytes <= 0)
-        stop("alignment", "a bulk copy of %d bytes from %p to %p at %s:%d", bytes, from, to,
-             where.file, where.line);
-    check_bulk_issued(to, from, (size_t)bytes, pc);
-    memset(to, 0xff, (size_t)bytes);
-    b.copies.push_back({(unsigned char *)to, (const unsigned char *)from, bytes});
-    check_release(b.clock);
-    if (!b.waiting.empty())
-        deliver(b);
+    copy_to(to, from, bytes, barrier, "copy_bulk", where, __builtin_return_address(0));
+}
+
+void sa2_cuda::copy_bulk_to_all(void *to, const void *from, int bytes, uint64_t *barrier,
+                                int blocks, at where)
+{
+    const char *what = "copy_bulk_to_all";
+    if (blocks != running.n_blocks)
+        stop("cluster", "%s at %s:%d: %d blocks, the cluster has %d", what, where.file, where.line,
+             blocks, running.n_blocks);
+    for (int rank = 0; rank < blocks; rank++)
+        copy_to(in_block(to, rank, what, where), from, bytes, in_block(barrier, rank, what, where),
+                what, where, __builtin_return_address(0));
 }

@@ -10,8 +10,8 @@
  *   wrote that may not have ended.
  *
  * Order inside a block: every thread has the number of block barriers so far, and for each lane of its warp the
- * last of that lane's own steps which it knows of; __syncwarp joins these. A block that uses mbarriers has the same
- * for each thread of the block.
+ * last of that lane's own steps which it knows of; __syncwarp joins these. A block that uses mbarriers, and a cluster,
+ * has the same for each of its threads.
  */
 #include "sim.h"
 
@@ -62,9 +62,9 @@ static uint32_t all_ended; /* every kernel up to this one has */
 static uintptr_t argument_base;
 static size_t argument_bytes;
 
-static uint32_t barriers; /* of the running block */
+static uint32_t barriers[MAX_BLOCKS]; /* of each block that runs */
 static uint32_t steps[MAX_WARPS][WARP][WARP];
-static bool crossing; /* this block uses mbarriers */
+static bool crossing; /* clusters, and blocks that use mbarriers */
 static uint32_t (*seen)[MAX_THREADS];
 
 static void *reserve(size_t bytes)
@@ -191,26 +191,26 @@ void check_launch(const void *arguments, size_t bytes)
     argument_base = (uintptr_t)arguments;
     argument_bytes = bytes;
     if (shared.bytes == 0)
-        shared = make_space("shared memory", running.shared, (size_t)228 << 10);
+        shared = make_space("shared memory", running.shared, (size_t)MAX_BLOCKS * SHARED_STRIDE);
     global.launch = ++counter;
 }
 
-void check_block()
+void check_cluster()
 {
     shared.launch = ++counter;
-    memset(shared.what, 0, shared.bytes);
-    memset(shared.what, ALLOCATED, running.shared_bytes);
-    barriers = 0;
+    for (int rank = 0; rank < running.n_blocks; rank++) {
+        uint8_t *what = shared.what + (size_t)rank * SHARED_STRIDE;
+        memset(what, ALLOCATED, running.shared_bytes);
+        memset(what + running.shared_bytes, 0, SHARED_STRIDE - running.shared_bytes);
+        barriers[rank] = 0;
+    }
     crossing = false;
     memset(steps, 0, sizeof steps[0] * (size_t)running.n_warps);
     for (int w = 0; w < running.n_warps; w++)
         for (int lane = 0; lane < WARP; lane++)
             steps[w][lane][lane] = 1;
-}
-
-void check_block_sync()
-{
-    barriers++;
+    if (running.n_blocks > 1)
+        check_crossing();
 }
 
 /* Lanes know afterwards what any of them knew. */
@@ -244,7 +244,24 @@ void check_warp_sync(int w, unsigned lanes)
         join_seen(w, lanes);
 }
 
-/* ---- order that mbarriers make ---- */
+/* In a cluster, what any of its threads knew and did is known to all of them, and to whom they tell it. */
+void check_block_sync(int rank)
+{
+    barriers[rank]++;
+    if (running.n_blocks == 1)
+        return;
+    int first = rank * running.block_threads, end = first + running.block_threads;
+    std::vector<uint32_t> known((size_t)running.n_threads);
+    for (int i = 0; i < running.n_threads; i++)
+        for (int t = first; t < end; t++)
+            known[(size_t)i] = seen[t][i] > known[(size_t)i] ? seen[t][i] : known[(size_t)i];
+    for (int t = first; t < end; t++)
+        known[(size_t)t] = steps[t / WARP][t % WARP][t % WARP]++;
+    for (int t = first; t < end; t++)
+        memcpy(seen[t], known.data(), known.size() * sizeof known[0]);
+}
+
+/* ---- order that mbarriers and clusters make ---- */
 
 void check_crossing()
 {
@@ -279,6 +296,26 @@ void check_acquire(const std::vector<uint32_t> &clock)
     const thread *me = running.current;
     for (int i = 0; i < running.n_threads; i++)
         seen[me->linear][i] = later(seen[me->linear][i], clock[(size_t)i]);
+}
+
+uint32_t check_step()
+{
+    const thread *me = running.current;
+    return steps[me->warp][me->lane][me->lane];
+}
+
+bool check_knows(int thread, uint32_t step)
+{
+    return crossing && seen[running.current->linear][thread] >= step;
+}
+
+bool check_block_knows(int rank, int thread, uint32_t step)
+{
+    int first = rank * running.block_threads, end = first + running.block_threads;
+    for (int t = first; t < end; t++)
+        if (seen[t][thread] >= step)
+            return true;
+    return false;
 }
 
 /* ---- one access ---- */
@@ -346,7 +383,8 @@ static bool is_ordered(const trace *before, const thread *t)
 {
     if (before->block != running.index)
         return false;
-    if (before->thread == t->linear || before->barriers < barriers)
+    bool same = before->thread / running.block_threads == t->rank;
+    if (before->thread == t->linear || (same && before->barriers < barriers[t->rank]))
         return true;
     if (before->thread / WARP == t->warp &&
         before->step <= steps[t->warp][t->lane][before->thread % WARP])
@@ -363,8 +401,14 @@ static bool conflict(access a, access b)
 static void judge_order(space *s, uintptr_t p, size_t bytes, access how, uint32_t pc)
 {
     const thread *t = running.current;
-    trace now = {s->launch, running.index,       barriers, steps[t->warp][t->lane][t->lane],
-                 pc,        (uint16_t)t->linear, 0,        how};
+    trace now = {s->launch,
+                 running.index,
+                 barriers[t->rank],
+                 steps[t->warp][t->lane][t->lane],
+                 pc,
+                 (uint16_t)t->linear,
+                 0,
+                 how};
     while (bytes > 0) {
         size_t in = p & 7, n = bytes < 8 - in ? bytes : 8 - in;
         now.bytes = (uint8_t)(((1u << n) - 1) << in);
@@ -383,7 +427,9 @@ static void judge_order(space *s, uintptr_t p, size_t bytes, access how, uint32_
                 continue;
             char why[160];
             snprintf(why, sizeof why, "not ordered after the %s by thread %d of block %u at %s",
-                     name_of(old->kind), old->thread, old->block, place_of(old->pc).c_str());
+                     name_of(old->kind), old->thread % running.block_threads,
+                     old->block + (unsigned)(old->thread / running.block_threads),
+                     place_of(old->pc).c_str());
             refuse("race", s, p, bytes, how, pc, why);
         }
         row[put >= 0 ? put : (int)(turn++ % TRACES)] = now;
@@ -427,7 +473,8 @@ static bool is_private(uintptr_t p)
            p - (uintptr_t)&__executable_start < (uintptr_t)&_end - (uintptr_t)&__executable_start;
 }
 
-void check_access(const void *address, size_t bytes, access how, const void *pc)
+/* With what no thread may do for itself: touch the shared memory of another block. */
+static void judge(const void *address, size_t bytes, access how, const void *pc)
 {
     if (running.current == nullptr)
         return; /* a launcher */
@@ -445,6 +492,20 @@ void check_access(const void *address, size_t bytes, access how, const void *pc)
     judge_order(s, p, bytes, how, offset_of(pc));
     if (s == &global)
         judge_start(p, bytes, how, offset_of(pc));
+}
+
+void check_access(const void *address, size_t bytes, access how, const void *pc)
+{
+    uintptr_t p = (uintptr_t)address;
+    if (running.current != nullptr && p - shared.base < shared.bytes &&
+        (p - shared.base) / SHARED_STRIDE != (uintptr_t)running.current->rank)
+        refuse("cluster", &shared, p, bytes, how, offset_of(pc), "of another block");
+    judge(address, bytes, how, pc);
+}
+
+void check_peer(const void *p, size_t bytes, const void *pc)
+{
+    judge(p, bytes, access::READ, pc);
 }
 
 /* ---- copies in flight ---- */
@@ -478,8 +539,8 @@ void check_bulk_issued(void *to, const void *from, size_t bytes, const void *pc)
     if (space_of((uintptr_t)to) != &shared || space_of((uintptr_t)from) != &global)
         stop("pointer", "a bulk copy from %p to %p: not from global to shared memory", from, to);
     for (size_t i = 0; i < bytes; i += 16) {
-        check_access((unsigned char *)to + i, 16, access::WRITE, pc);
-        check_access((const unsigned char *)from + i, 16, access::READ, pc);
+        judge((unsigned char *)to + i, 16, access::WRITE, pc);
+        judge((const unsigned char *)from + i, 16, access::READ, pc);
     }
     set_flight(to, bytes, true);
 }

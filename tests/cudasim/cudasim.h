@@ -16,6 +16,9 @@ void cudasim_fail(const char *call, int after, int error);
 /* Calls of `call` are counted from here on; those of the one that was before. */
 int cudasim_count(const char *call);
 
+/* Blocks of the widest cluster that was launched since this was asked last; 1: there were none. */
+int cudasim_widest_cluster(void);
+
 /* The device vanishes: after `after` calls of any kind all fail with `error`, until cudasim_lose(0, 0). */
 void cudasim_lose(int after, int error);
 

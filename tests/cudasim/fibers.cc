@@ -1,4 +1,4 @@
-/* fibers.cc - the threads of a block as fibers, and who runs next.
+/* fibers.cc - the threads of a cluster as fibers, and who runs next.
  *
  * A thread runs until it waits: at a barrier, or for the other lanes of its warp. In order, the next lane of
  * the warp goes on; with a seed (SA2_CUDASIM_SEED=n, n > 0) any runnable thread may.
@@ -158,6 +158,8 @@ static void resume(thread *t, void **save)
 {
     running.current = t;
     here.thread = t->index;
+    here.block = running.blocks[t->rank].index;
+    here.shared = running.blocks[t->rank].shared;
     cudasim_switch(save, t->stack_pointer);
 }
 

@@ -1,6 +1,8 @@
-/* launch.cc - a grid runs block after block, each from its first thread to its last.
+/* launch.cc - a grid runs block after block, or cluster after cluster, each from its first thread to its last.
  */
 #include "sim.h"
+
+#include "cudasim.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,14 +13,15 @@
 #include <memory>
 #include <mutex>
 
-#include <kernels/cuda/ptx.cuh>
+#include <kernels/cuda/ptx_hopper.cuh>
 
 namespace cudasim
 {
 place here;
-block running;
+cluster running;
 
 static std::mutex one_launch;
+static int widest = 1; /* of the clusters that ran lately */
 
 /* The launch that is running. */
 static struct {
@@ -44,46 +47,84 @@ void stop(const char *kind, const char *format, ...)
     _exit(66);
 }
 
-/* ---- the block barrier ---- */
+/* ---- the barriers of a block and of a cluster ---- */
 
-static void release_barrier()
+static void let_go(state from, int rank) /* -1: of all blocks */
 {
-    check_block_sync();
-    running.n_at_barrier = 0;
     for (int i = 0; i < running.n_threads; i++) {
         thread *t = &running.threads[i];
-        if (t->now == state::AT_BARRIER)
+        if (t->now == from && (rank < 0 || t->rank == rank))
             set_runnable(t->warp, 1u << t->lane);
     }
+}
+
+static void release_barrier(block &b)
+{
+    int rank = (int)(&b - running.blocks);
+    check_block_sync(rank);
+    b.n_at_barrier = 0;
+    let_go(state::AT_BARRIER, rank);
 }
 
 void block_barrier(at where)
 {
     thread *me = running.current;
-    if (running.n_at_barrier == 0)
-        running.barrier = where;
-    else if (running.barrier.line != where.line || strcmp(running.barrier.file, where.file) != 0)
+    block &b = own_block();
+    if (b.n_at_barrier == 0)
+        b.barrier = where;
+    else if (b.barrier.line != where.line || strcmp(b.barrier.file, where.file) != 0)
         stop("barrier", "__syncthreads at %s:%d while others are in the one at %s:%d", where.file,
-             where.line, running.barrier.file, running.barrier.line);
+             where.line, b.barrier.file, b.barrier.line);
     me->what = "__syncthreads";
     me->where = where;
     me->now = state::AT_BARRIER;
-    if (++running.n_at_barrier == running.n_alive) {
-        release_barrier();
+    if (++b.n_at_barrier == b.n_alive) {
+        release_barrier(b);
         give_way();
     } else {
         wait_here(state::AT_BARRIER);
     }
 }
 
-/* Threads that have returned are no longer waited for. */
-void barrier_after_exit()
+/* What those knew who came to the barrier of the cluster: so far, the last time. */
+static std::vector<uint32_t> coming, came;
+
+static void release_cluster()
 {
-    if (running.n_at_barrier > 0 && running.n_at_barrier == running.n_alive)
-        release_barrier();
+    came = coming;
+    running.n_at_barrier = 0;
+    let_go(state::AT_CLUSTER, -1);
 }
 
-/* ---- threads, blocks, grids ---- */
+static void cluster_barrier(at where)
+{
+    thread *me = running.current;
+    if (running.n_blocks == 1)
+        stop("cluster", "cluster_sync at %s:%d in a launch without clusters", where.file,
+             where.line);
+    me->what = "cluster_sync";
+    me->where = where;
+    me->now = state::AT_CLUSTER;
+    check_release(coming);
+    if (++running.n_at_barrier == running.n_alive) {
+        release_cluster();
+        give_way();
+    } else {
+        wait_here(state::AT_CLUSTER);
+    }
+    check_acquire(came);
+}
+
+/* Threads that have returned are no longer waited for. */
+void barrier_after_exit(block &b)
+{
+    if (b.n_at_barrier > 0 && b.n_at_barrier == b.n_alive)
+        release_barrier(b);
+    if (running.n_at_barrier > 0 && running.n_at_barrier == running.n_alive)
+        release_cluster();
+}
+
+/* ---- threads, clusters, grids ---- */
 
 static void thread_body()
 {
@@ -94,28 +135,42 @@ static void thread_body()
     finish_copies(me, me->copies.size());
     me->now = state::EXITED;
     running.n_alive--;
+    own_block().n_alive--;
     running.warps[me->warp].alive &= ~(1u << me->lane);
     running.warps[me->warp].runnable &= ~(1u << me->lane);
     warp_after_exit(me->warp);
-    barrier_after_exit();
+    barrier_after_exit(own_block());
     fiber_exit();
 }
 
-static void run_block()
+/* From block `first` of the grid, neighbours along x. */
+static void run_cluster(unsigned first)
 {
-    dim3 size = here.block_dim;
+    dim3 size = here.block_dim, grid = here.grid_dim;
     memset(running.warps, 0, sizeof running.warps);
+    running.index = first;
     running.n_alive = running.n_threads;
     running.n_at_barrier = 0;
-    memset(running.shared, 0xff, running.shared_bytes);
-    check_block();
+    coming.assign(MAX_THREADS, 0);
+    for (int rank = 0; rank < running.n_blocks; rank++) {
+        unsigned b = first + (unsigned)rank;
+        unsigned char *room = running.shared + (size_t)rank * SHARED_STRIDE;
+        running.blocks[rank] = {{b % grid.x, b / grid.x % grid.y, b / (grid.x * grid.y)},
+                                running.block_threads,
+                                0,
+                                {},
+                                room};
+        memset(room, 0xff, running.shared_bytes);
+    }
+    check_cluster();
     for (int i = 0; i < running.n_threads; i++) {
         thread *t = &running.threads[i];
+        unsigned in_block = (unsigned)(i % running.block_threads);
         t->linear = i;
+        t->rank = i / running.block_threads;
         t->warp = i / WARP;
         t->lane = i % WARP;
-        t->index = {(unsigned)i % size.x, (unsigned)i / size.x % size.y,
-                    (unsigned)i / (size.x * size.y)};
+        t->index = {in_block % size.x, in_block / size.x % size.y, in_block / (size.x * size.y)};
         t->has_waited = false;
         t->copies.clear();
         t->groups.clear();
@@ -143,40 +198,60 @@ cudaError_t allow_shared(const void *kernel, int bytes)
     return cudaSuccess;
 }
 
+static const cudaLaunchAttribute *attribute_of(const cudaLaunchConfig_t *c,
+                                               cudaLaunchAttributeID id)
+{
+    for (unsigned i = 0; i < c->numAttrs; i++)
+        if (c->attrs[i].id == id)
+            return &c->attrs[i];
+    return nullptr;
+}
+
+static bool starts_early(const cudaLaunchConfig_t *c)
+{
+    const cudaLaunchAttribute *early =
+        attribute_of(c, cudaLaunchAttributeProgrammaticStreamSerialization);
+    return early != nullptr && early->val.programmaticStreamSerializationAllowed != 0;
+}
+
+unsigned cluster_of(const cudaLaunchConfig_t *c)
+{
+    const cudaLaunchAttribute *cluster = attribute_of(c, cudaLaunchAttributeClusterDimension);
+    return cluster != nullptr ? cluster->val.clusterDim.x : 1;
+}
+
 /* The limits of compute capability 9.0. */
 static bool can_launch(const cudaLaunchConfig_t *c, const void *kernel)
 {
     uint64_t threads = (uint64_t)c->blockDim.x * c->blockDim.y * c->blockDim.z;
     size_t most = allowed().count(kernel) != 0 ? (size_t)allowed()[kernel] : (size_t)SHARED_FREE;
-    return threads >= 1 && threads <= MAX_THREADS && c->blockDim.z <= 64 && c->gridDim.x >= 1 &&
+    return threads >= 1 && threads <= BLOCK_THREADS && c->blockDim.z <= 64 && c->gridDim.x >= 1 &&
            c->gridDim.x <= 0x7fffffffu && c->gridDim.y >= 1 && c->gridDim.y <= 65535 &&
            c->gridDim.z >= 1 && c->gridDim.z <= 65535 &&
-           c->dynamicSmemBytes <= (most > SHARED_FREE ? most : (size_t)SHARED_FREE);
-}
-
-static bool starts_early(const cudaLaunchConfig_t *c)
-{
-    for (unsigned i = 0; i < c->numAttrs; i++)
-        if (c->attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization &&
-            c->attrs[i].val.programmaticStreamSerializationAllowed != 0)
-            return true;
-    return false;
+           c->dynamicSmemBytes <= (most > SHARED_FREE ? most : (size_t)SHARED_FREE) &&
+           cluster_of(c) >= 1 && cluster_of(c) <= MAX_BLOCKS && c->gridDim.x % cluster_of(c) == 0;
 }
 
 /* A launch that was judged, with the lock held. */
-static void run_grid(const cudaLaunchConfig_t *c, bool early, void *kernel, entry run,
-                     const void *arguments, size_t argument_bytes)
+static void run_grid(const cudaLaunchConfig_t *c, bool early, unsigned cluster, void *kernel,
+                     entry run, const void *arguments, size_t argument_bytes)
 {
     check_open();
     fibers_open();
     if (running.shared == nullptr)
-        running.shared = (unsigned char *)aligned_alloc(1024, 228 << 10);
+        running.shared = (unsigned char *)aligned_alloc(1024, (size_t)MAX_BLOCKS * SHARED_STRIDE);
     const char *seed = getenv("SA2_CUDASIM_SEED");
     uint64_t n = seed != nullptr ? strtoull(seed, nullptr, 10) : 0;
     job = {kernel, run, arguments};
     here = {{0, 0, 0}, {0, 0, 0}, c->blockDim, c->gridDim, running.shared};
     running.kernel = "";
-    running.n_threads = (int)(c->blockDim.x * c->blockDim.y * c->blockDim.z);
+    running.block_threads = (int)(c->blockDim.x * c->blockDim.y * c->blockDim.z);
+    running.n_blocks = (int)cluster;
+    widest = running.n_blocks > widest ? running.n_blocks : widest;
+    running.n_threads = running.n_blocks * running.block_threads;
+    if (cluster > 1 && (running.n_threads > MAX_THREADS || running.block_threads % 128 != 0))
+        stop("cluster", "%u blocks of %d threads: whole warpgroups and %d threads are simulated",
+             cluster, running.block_threads, (int)MAX_THREADS);
     running.n_warps = (running.n_threads + WARP - 1) / WARP;
     running.shared_bytes = c->dynamicSmemBytes;
     running.in_order = n == 0;
@@ -184,14 +259,11 @@ static void run_grid(const cudaLaunchConfig_t *c, bool early, void *kernel, entr
     if (!running.starts_early)
         check_all_ended();
     check_launch(arguments, argument_bytes);
-    unsigned blocks = c->gridDim.x * c->gridDim.y * c->gridDim.z;
-    for (unsigned i = 0; i < blocks; i++) {
-        unsigned b = running.in_order ? i : blocks - 1 - i; /* nothing may rely on the order */
-        running.index = b;
-        running.random = (n + 1) * 0x9e3779b97f4a7c15u ^ (b + 1) * 0xd1b54a32d192ed03u;
-        here.block = {b % c->gridDim.x, b / c->gridDim.x % c->gridDim.y,
-                      b / (c->gridDim.x * c->gridDim.y)};
-        run_block();
+    unsigned clusters = c->gridDim.x * c->gridDim.y * c->gridDim.z / cluster;
+    for (unsigned i = 0; i < clusters; i++) {
+        unsigned first = cluster * (running.in_order ? i : clusters - 1 - i); /* in any order */
+        running.random = (n + 1) * 0x9e3779b97f4a7c15u ^ (first + 1) * 0xd1b54a32d192ed03u;
+        run_cluster(first);
     }
     running.kernel = nullptr;
 }
@@ -225,20 +297,41 @@ cudaError_t launch(const cudaLaunchConfig_t *c, void *kernel, entry run, const v
     if (error != cudaSuccess)
         return error;
     bool early = starts_early(c);
+    unsigned cluster = cluster_of(c);
     if (is_captured(c->stream) || is_put_off(c->stream)) {
         auto kept = std::make_shared<kept_arguments>(arguments, argument_bytes);
-        return submit(c->stream, [config = *c, early, kernel, run, kept] {
+        return submit(c->stream, [config = *c, early, cluster, kernel, run, kept] {
             std::lock_guard<std::mutex> alone(one_launch);
-            run_grid(&config, early, kernel, run, kept->at, kept->bytes);
+            run_grid(&config, early, cluster, kernel, run, kept->at, kept->bytes);
             return cudaSuccess;
         });
     }
-    run_grid(c, early, kernel, run, arguments, argument_bytes);
+    run_grid(c, early, cluster, kernel, run, arguments, argument_bytes);
     return cudaSuccess;
 }
 } // namespace cudasim
 
+using namespace cudasim;
+
+int cudasim_widest_cluster(void)
+{
+    std::lock_guard<std::mutex> lock(one_launch);
+    int found = widest;
+    widest = 1;
+    return found;
+}
+
 void sa2_cuda::wait_for_earlier()
 {
-    cudasim::running.current->has_waited = true;
+    running.current->has_waited = true;
+}
+
+void sa2_cuda::cluster_sync(at where)
+{
+    cluster_barrier(where);
+}
+
+int sa2_cuda::cluster_rank()
+{
+    return running.current->rank;
 }

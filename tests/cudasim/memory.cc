@@ -158,11 +158,18 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
     *p = cudaDeviceProp();
     snprintf(p->name, sizeof p->name, "simulated");
     p->major = 9;
-    p->multiProcessorCount = 3; /* few, so that a block gets several tiles of small shapes */
+    p->multiProcessorCount = PROCESSORS;
     p->totalGlobalMem = (size_t)8 << 30;
     p->sharedMemPerBlockOptin = SHARED_BYTES;
     p->managedMemory = 1;
     return outcome("cudaGetDeviceProperties");
+}
+
+/* One block a processor. */
+cudaError_t cudasim::max_clusters(int *clusters, const cudaLaunchConfig_t *config)
+{
+    *clusters = PROCESSORS / (int)cluster_of(config);
+    return outcome("cudaOccupancyMaxActiveClusters");
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)

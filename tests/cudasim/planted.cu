@@ -1,11 +1,11 @@
-/* planted.cu - one kernel that sums the rows of a matrix through everything the checker watches, once right and
- * once with each mistake of planted.h.
+/* planted.cu - a kernel that sums the rows of a matrix through everything the checker watches, and one of a cluster, once
+ * right and once with each mistake of planted.h.
  */
 #include "planted.h"
 
 #include <stdlib.h>
 
-#include <kernels/cuda/ptx.cuh>
+#include "cluster_rows.cuh"
 
 enum { ROWS = 2, THREADS = 64, COLS = 4 * THREADS, WARPS = THREADS / 32 };
 
@@ -79,7 +79,21 @@ static __global__ void row_sums(float *y, const float *x, int mistake)
     }
 }
 
-extern "C" int planted_run(int mistake)
+static int run_cluster(int mistake)
+{
+    uint32_t host[CLUSTER_ROWS * CLUSTER_COLS], got[CLUSTER_WORDS], *x, *y;
+    for (uint32_t i = 0; i < CLUSTER_ROWS * CLUSTER_COLS; i++)
+        host[i] = i * 2654435761u;
+    cudaMalloc((void **)&x, sizeof host);
+    cudaMalloc((void **)&y, sizeof got);
+    cudaMemcpyAsync(x, host, sizeof host, cudaMemcpyHostToDevice, nullptr);
+    if (cluster_rows_launch(y, x, mistake) != cudaSuccess)
+        return 1;
+    cudaMemcpyAsync(got, y, sizeof got, cudaMemcpyDeviceToHost, nullptr);
+    return cluster_rows_wrong(got, host) != 0;
+}
+
+static int run_rows(int mistake)
 {
     float host[ROWS * COLS], got[ROWS], *from, *x, *y;
     for (int i = 0; i < ROWS * COLS; i++)
@@ -116,4 +130,13 @@ extern "C" int planted_run(int mistake)
             return 1;
     }
     return 0;
+}
+
+extern "C" int planted_run(int mistake)
+{
+    int status = mistake < PLANTED_CLUSTER ? run_rows(mistake) : 0;
+    if (status == 0 && (mistake == PLANTED_NONE || mistake >= PLANTED_CLUSTER))
+        status = run_cluster(mistake == PLANTED_NONE ? CLUSTER_RIGHT
+                                                     : mistake - PLANTED_CLUSTER + CLUSTER_NOT_MET);
+    return status;
 }

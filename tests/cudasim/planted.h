@@ -26,11 +26,15 @@ enum {
     PLANTED_READ_TOO_EARLY,   /* what the kernel before writes, without waiting for its end */
     PLANTED_WRITE_TOO_EARLY,  /* the output, that an earlier kernel may still be reading */
     PLANTED_NOT_WAITED,       /* a block returns at once: it may end before earlier kernels do */
+    PLANTED_CLUSTER,          /* from here on those of cluster_rows.cuh, in its order */
+    PLANTED_NOT_MET = PLANTED_CLUSTER,
+    PLANTED_LEFT,
+    PLANTED_UNTOLD,
     PLANTED_COUNT
 };
 
-/* Sums of rows, which another kernel copied, in two blocks of two warps, with that mistake; 0 when the result is
- * right. */
+/* Sums of rows, which another kernel copied, in two blocks of two warps, and rows that a cluster shares, with that mistake; 0
+ * when the results are right. */
 int planted_run(int mistake);
 
 #ifdef __cplusplus

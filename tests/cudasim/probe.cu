@@ -1,6 +1,6 @@
 /* probe.cu - contract: probe.h. Each fact is a kernel of one block that writes what it sees, and its expectation computed
  * here from the tables of the PTX ISA: sections 9.7.14.5.8 (mma), 9.7.14.5.15 (ldmatrix), 9.7.9.25 (cp.async),
- * 9.7.9.6 (shuffles), 9.7.15.5 (wgmma). Values are small integers where sums are compared, so that every one is exact.
+ * 9.7.9.6 (shuffles), 9.7.15.5 (wgmma), 9.7.9.25.4 and 9.7.13.15 (clusters). Values are small integers where sums are compared, so that every one is exact.
  */
 #include "probe.h"
 
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <kernels/cuda/ptx_hopper.cuh>
+#include "cluster_rows.cuh"
 #include <kernels/cuda/values.cuh>
 
 using namespace sa2_cuda;
@@ -388,6 +388,25 @@ static const char *much_shared(board *b)
     return compare(b->out, want, LANES);
 }
 
+static const char *clusters(board *b)
+{
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess)
+        return "no properties";
+    if (properties.major != 9)
+        return NULL;
+    cudaError_t error = cluster_rows_launch(b->out, b->in, CLUSTER_RIGHT);
+    if (error == cudaSuccess)
+        error = cudaStreamSynchronize(NULL);
+    if (error != cudaSuccess)
+        return cudaGetErrorName(error);
+    int n_wrong = cluster_rows_wrong(b->out, b->in);
+    if (n_wrong == 0)
+        return NULL;
+    snprintf(where, sizeof where, "%d words in %d differ", n_wrong, (int)CLUSTER_WORDS);
+    return where;
+}
+
 /* Order and rounding of a tensor core's sums are not documented: a row alone has the bits that it has in a batch if both
  * instructions do the same. */
 static const char *both_products(board *b)
@@ -433,6 +452,7 @@ static const struct {
     {"atomicCAS: one thread is first", first},
     {"96 KB of shared memory on request", much_shared},
     {"wgmma.m64n8k16 bf16, a in registers: the bits of mma.m16n8k16", both_products},
+    {"clusters: copies to all blocks, arrivals in others", clusters},
 };
 
 extern "C" int sa2_probe_run(void (*tell)(const char *fact, const char *found))

@@ -1,7 +1,7 @@
 /* sim.h - what the parts of the simulated device know of each other.
  *
- *   fibers.cc       threads of a block as fibers on one thread of the host, and who runs next
- *   launch.cc       grids, blocks, block barriers, the end of threads
+ *   fibers.cc       threads of the blocks of a cluster as fibers on one thread of the host, and who runs next
+ *   launch.cc       grids, clusters, blocks, their barriers, the end of threads
  *   warp.cc         what the lanes of a warp do together: shuffles, votes, matrix loads and products
  *   warpgroup.cc    products of four warps
  *   copies.cc       cp.async, atomics
@@ -32,10 +32,13 @@ struct cudasim_stream {
 
 namespace cudasim
 {
-enum { WARP = 32, MAX_THREADS = 1024, MAX_WARPS = MAX_THREADS / WARP };
+enum { WARP = 32, BLOCK_THREADS = 1024 }; /* of a block, at most */
+enum { MAX_BLOCKS = 8, MAX_THREADS = 2048, MAX_WARPS = MAX_THREADS / WARP }; /* of a cluster */
+enum { PROCESSORS = 5 }; /* few, so that a block gets several tiles of small shapes */
 enum { SHARED_BYTES = 227 << 10, SHARED_FREE = 48 << 10 }; /* of a block, on request and without */
+enum { SHARED_STRIDE = 228 << 10 }; /* from one block of a cluster to the next */
 
-enum class state : uint8_t { RUNNABLE, IN_WARP, AT_BARRIER, AT_MBARRIER, EXITED };
+enum class state : uint8_t { RUNNABLE, IN_WARP, AT_BARRIER, AT_CLUSTER, AT_MBARRIER, EXITED };
 
 /* One 16-byte copy that a thread has asked for. */
 struct pending_copy {
@@ -47,8 +50,9 @@ struct pending_copy {
 struct thread {
     void *stack_pointer;
     char *stack;
-    uint3 index;
-    int linear, warp, lane;
+    uint3 index;            /* in its block */
+    int rank;               /* of its block */
+    int linear, warp, lane; /* in the cluster, block after block */
     state now;
     bool has_waited; /* for earlier kernels */
 
@@ -76,21 +80,36 @@ struct meeting {
 };
 
 struct block {
+    uint3 index; /* in the grid */
+    int n_alive, n_at_barrier;
+    at barrier;
+    unsigned char *shared;
+};
+
+/* The blocks that run now: one, where a kernel has no clusters. */
+struct cluster {
     const char *kernel; /* NULL: no launch is running */
     bool starts_early;  /* the kernel, before those ahead of it have ended */
     thread *threads;    /* [MAX_THREADS] */
     thread *current;    /* NULL: not inside a kernel */
     warp warps[MAX_WARPS];
-    int n_threads, n_warps, n_alive, n_at_barrier;
-    at barrier;
-    unsigned index; /* linear, in the grid */
-    unsigned char *shared;
-    size_t shared_bytes;
-    void *launcher; /* its stack pointer while fibers run */
+    block blocks[MAX_BLOCKS];
+    int n_blocks, block_threads;     /* of each */
+    int n_threads, n_warps, n_alive; /* of all */
+    int n_at_barrier;                /* of the cluster */
+    unsigned index;                  /* of the first block: linear, in the grid */
+    unsigned char *shared;           /* [MAX_BLOCKS, SHARED_STRIDE] */
+    size_t shared_bytes;             /* of each block */
+    void *launcher;                  /* its stack pointer while fibers run */
     uint64_t random;
     bool in_order;
 };
-extern block running;
+extern cluster running;
+
+static inline block &own_block()
+{
+    return running.blocks[running.current->rank];
+}
 
 /* Prints "cudasim: <kind>: kernel K, block (x, y, z), thread (x, y, z): <message>" and ends the process. */
 [[noreturn]] void stop(const char *kind, const char *format, ...)
@@ -115,11 +134,12 @@ void warp_after_exit(int warp); /* a lane has gone: the others may be complete n
 
 /* ---- warpgroup.cc ---- */
 
-void warpgroups_end(); /* with the block */
+void warpgroups_end(); /* with the cluster */
 
 /* ---- launch.cc ---- */
 
-void barrier_after_exit();
+void barrier_after_exit(block &b);
+unsigned cluster_of(const cudaLaunchConfig_t *config); /* blocks of a cluster, along x */
 
 /* ---- copies.cc ---- */
 
@@ -127,7 +147,7 @@ void finish_copies(thread *t, size_t n);
 
 /* ---- barriers.cc ---- */
 
-void barriers_end(); /* with the block */
+void barriers_end(); /* with the cluster */
 
 /* ---- memory.cc ---- */
 
@@ -161,20 +181,25 @@ void check_all_ended(); /* kernels so far, before anything that follows starts *
 void check_library_start();
 void check_library_access(const void *p, size_t bytes, access kind);
 void check_launch(const void *arguments, size_t bytes);
-void check_block();
+void check_cluster();
 void check_access(const void *p, size_t bytes, access kind, const void *pc);
 void check_copy_issued(void *to, const void *from, int bytes, const void *pc);
 void check_copy_done(void *to);
 void check_bulk_issued(void *to, const void *from, size_t bytes, const void *pc);
 void check_bulk_done(void *to, size_t bytes);
+void check_peer(const void *p, size_t bytes,
+                const void *pc); /* a read in any block of the cluster */
 void check_warp_sync(int warp, unsigned lanes);
-void check_block_sync();
+void check_block_sync(int rank);
 
-/* Order from thread to thread, for blocks that have called check_crossing(). A clock [MAX_THREADS] has for each thread
+/* Order from thread to thread, in clusters, and in blocks that have called check_crossing(). A clock [MAX_THREADS] has for each thread
  * the last of its steps that is known. */
 void check_crossing();
 void check_release(std::vector<uint32_t> &clock); /* of what the current thread knows and did */
 void check_acquire(const std::vector<uint32_t> &clock);
+uint32_t check_step();                                       /* of the current thread, which ... */
+bool check_knows(int thread, uint32_t step);                 /* ... another knows of, or not, */
+bool check_block_knows(int rank, int thread, uint32_t step); /* or any of a block has known */
 } // namespace cudasim
 
 #endif

@@ -104,7 +104,7 @@ static void ask(meeting &m)
 /* b [16, n] out of core matrices of 8 columns by 8 k. */
 static void read_b(const product &p, float (*b)[MAX_N])
 {
-    const unsigned char *base = running.shared + (p.b & 0x3fff) * 16;
+    const unsigned char *base = here.shared + (p.b & 0x3fff) * 16;
     size_t next_k = (p.b >> 16 & 0x3fff) * 16, next_n = (p.b >> 32 & 0x3fff) * 16;
     for (int col = 0; col < p.d->n; col++)
         for (int half = 0; half < 2; half++) {
@@ -210,7 +210,7 @@ using namespace cudasim;
 
 uint64_t sa2_cuda::wgmma_matrix(const void *b, int next_k, int next_n)
 {
-    uint64_t offset = (uint64_t)((const unsigned char *)b - running.shared);
+    uint64_t offset = (uint64_t)((const unsigned char *)b - here.shared);
     return (offset & 0x3ffff) >> 4 | (uint64_t)(next_k >> 4) << 16 | (uint64_t)(next_n >> 4) << 32;
 }
 

@@ -302,12 +302,16 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 typedef enum cudaLaunchAttributeID {
+    cudaLaunchAttributeClusterDimension = 4,
     cudaLaunchAttributeProgrammaticStreamSerialization = 6,
 } cudaLaunchAttributeID;
 typedef struct cudaLaunchAttribute {
     cudaLaunchAttributeID id;
     union {
         int programmaticStreamSerializationAllowed;
+        struct {
+            unsigned x, y, z;
+        } clusterDim; /* y and z are 1 here */
     } val;
 } cudaLaunchAttribute;
 
@@ -327,12 +331,20 @@ typedef void (*entry)(void *kernel, const void *arguments);
 cudaError_t launch(const cudaLaunchConfig_t *config, void *kernel, entry run, const void *arguments,
                    size_t argument_bytes);
 cudaError_t allow_shared(const void *kernel, int bytes);
+cudaError_t max_clusters(int *clusters, const cudaLaunchConfig_t *config);
 } // namespace cudasim
 
 template <typename K>
 static inline cudaError_t cudaFuncSetAttribute(K *kernel, cudaFuncAttribute, int value)
 {
     return cudasim::allow_shared((const void *)kernel, value);
+}
+
+template <typename K>
+static inline cudaError_t cudaOccupancyMaxActiveClusters(int *clusters, K *,
+                                                         const cudaLaunchConfig_t *config)
+{
+    return cudasim::max_clusters(clusters, config);
 }
 
 typedef struct cudaFuncAttributes {

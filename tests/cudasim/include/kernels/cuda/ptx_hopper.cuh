@@ -30,6 +30,17 @@ void mbarrier_arrive_expect(uint64_t *barrier, int bytes, cudasim::at where = {}
 void mbarrier_wait(uint64_t *barrier, uint32_t parity, cudasim::at where = {});
 void copy_bulk(void *to, const void *from, int bytes, uint64_t *barrier, cudasim::at where = {});
 
+void cluster_sync(cudasim::at where = {});
+int cluster_rank();
+void mbarrier_arrive_at(uint64_t *barrier, int rank, cudasim::at where = {});
+void copy_bulk_to_all(void *to, const void *from, int bytes, uint64_t *barrier, int blocks,
+                      cudasim::at where = {});
+static inline void mbarrier_wait_in_cluster(uint64_t *barrier, uint32_t parity,
+                                            cudasim::at where = {})
+{
+    mbarrier_wait(barrier, parity, where);
+}
+
 template <int REGISTERS> static inline void keep_registers()
 {
 }
