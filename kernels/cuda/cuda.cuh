@@ -56,6 +56,7 @@ static __device__ __forceinline__ bool in_range(fault *f, fault_kind kind, int v
 
 /* ---- the queue behind a stream ---- */
 
+static constexpr int MAX_CLUSTER = 4; /* blocks of a cluster */
 static constexpr int N_SLOTS = 4, MAX_DOWNLOADS = 64, N_SENT = 64, MAX_PINNED = 8;
 static constexpr size_t SLOT_BYTES = 2 << 20, INBOX_BYTES = 8 << 20, PARTIAL_BYTES = 32 << 20;
 static constexpr int FEW_BLOCKS =
@@ -79,6 +80,7 @@ struct queue {
     const struct device *owner;
     int ordinal, processors; /* of the device */
     bool has_wgmma;
+    int clusters[MAX_CLUSTER + 1]; /* of n blocks with a processor each: how many at one time */
     cudaStream_t stream;
     struct fault *fault;
     bool overlaps;      /* kernels start early: the code that runs has wait_for_earlier() */
@@ -151,8 +153,9 @@ struct held_launch {
     cudaError_t (*start)(const cudaLaunchConfig_t *config, const void *kernel,
                          const void *arguments);
     uint32_t grid[3], threads;
-    uint64_t shared, early; /* of `launch()` below */
-    uint64_t at, bytes;     /* its arguments */
+    uint64_t shared;
+    uint32_t early, cluster; /* of launch_form below */
+    uint64_t at, bytes;      /* its arguments */
 };
 
 sa2_status held_create(sa2_stream *s, sa2_error *err);
@@ -181,19 +184,55 @@ static cudaError_t start_held(const cudaLaunchConfig_t *config, const void *kern
         *(const std::tuple<Formal...> *)arguments);
 }
 
+/* Blocks, and what each has. */
+struct geometry {
+    dim3 grid;
+    unsigned threads;
+    size_t shared; /* bytes */
+    unsigned cluster = 1;
+};
+
+/* The runtime's words for it; they point into this. */
+struct launch_form {
+    cudaLaunchConfig_t config;
+    cudaLaunchAttribute attributes[2];
+
+    launch_form(cudaStream_t stream, const geometry &g, bool early) : config(), attributes()
+    {
+        config.gridDim = g.grid;
+        config.blockDim = dim3(g.threads);
+        config.dynamicSmemBytes = g.shared;
+        config.stream = stream;
+        config.attrs = attributes;
+        if (early) {
+            cudaLaunchAttribute *a = &attributes[config.numAttrs++];
+            a->id = cudaLaunchAttributeProgrammaticStreamSerialization;
+            a->val.programmaticStreamSerializationAllowed = 1;
+        }
+        if (g.cluster > 1) {
+            cudaLaunchAttribute *a = &attributes[config.numAttrs++];
+            a->id = cudaLaunchAttributeClusterDimension;
+            a->val.clusterDim.x = g.cluster;
+            a->val.clusterDim.y = a->val.clusterDim.z = 1;
+        }
+    }
+    launch_form(const launch_form &) = delete;
+};
+
 /* False when there is no room for one more. */
 template <typename... Formal, typename... Actual>
-static inline bool hold_launch(queue *q, const char *op, const cudaLaunchConfig_t &config,
+static inline bool hold_launch(queue *q, const char *op, const geometry &g, bool early,
                                const void *kernel, Actual... actual)
 {
     using arguments = std::tuple<Formal...>;
     const held_launch launch = {.op = op,
                                 .kernel = kernel,
                                 .start = start_held<Formal...>,
-                                .grid = {config.gridDim.x, config.gridDim.y, config.gridDim.z},
-                                .threads = config.blockDim.x,
-                                .shared = config.dynamicSmemBytes,
-                                .early = config.numAttrs,
+                                .grid = {g.grid.x, g.grid.y, g.grid.z},
+                                .threads = g.threads,
+                                .shared = g.shared,
+                                .early = early,
+                                .cluster = g.cluster,
                                 .at = 0,
                                 .bytes = sizeof(arguments)};
     void *room = hold(q, &launch); /* zeros: launches are compared as bytes */
@@ -210,6 +249,13 @@ static inline sa2_status failure_of(const sa2_error *err)
     return err != NULL && err->status != SA2_OK ? err->status : SA2_ERR_DEVICE;
 }
 
+template <typename Kernel> static inline cudaError_t allow_shared(Kernel *kernel, size_t bytes)
+{
+    if (bytes <= 48 << 10)
+        return cudaSuccess;
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+}
+
 /* Starts a kernel in the order of the stream. On compute capability 9 it starts while the kernel before it is still
  * running, and so every kernel
  *   - calls wait_for_earlier() in every thread, also in those that then have nothing to do: when a kernel has ended,
@@ -218,34 +264,31 @@ static inline sa2_status failure_of(const sa2_error *err)
  *     behind one that did, wrote_weights, starts when that has ended.
  * Copies, events and the end of a stream wait for whole kernels, and kernels for them. */
 template <typename... Formal, typename... Actual>
-static inline sa2_status launch(sa2_stream *s, const char *op, void (*kernel)(Formal...), dim3 grid,
-                                unsigned threads, size_t shared, sa2_error *err, Actual... actual)
+static inline sa2_status launch_as(sa2_stream *s, const char *op, void (*kernel)(Formal...),
+                                   const geometry &g, sa2_error *err, Actual... actual)
 {
     queue *q = queue_of(s);
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = shared;
-    config.stream = q->stream;
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = &early;
-    config.numAttrs = q->overlaps && !q->wrote_weights ? 1 : 0;
+    bool early = q->overlaps && !q->wrote_weights;
     q->wrote_weights = false;
-    if (shared > 48 << 10) {
-        cudaError_t error =
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-        if (error != cudaSuccess)
-            return failed(op, error, err);
-    }
-    if (q->holds && hold_launch<Formal...>(q, op, config, (const void *)kernel, actual...))
+    cudaError_t error = allow_shared(kernel, g.shared);
+    if (error != cudaSuccess)
+        return failed(op, error, err);
+    if (q->holds && hold_launch<Formal...>(q, op, g, early, (const void *)kernel, actual...))
         return SA2_OK;
     sa2_status st = let_go(s, err);
     if (st != SA2_OK)
         return st;
-    cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Formal>(actual)...);
+    launch_form form(q->stream, g, early);
+    error = cudaLaunchKernelEx(&form.config, kernel, static_cast<Formal>(actual)...);
     return error == cudaSuccess ? SA2_OK : failed(op, error, err);
+}
+
+/* The same, without clusters. */
+template <typename... Formal, typename... Actual>
+static inline sa2_status launch(sa2_stream *s, const char *op, void (*kernel)(Formal...), dim3 grid,
+                                unsigned threads, size_t shared, sa2_error *err, Actual... actual)
+{
+    return launch_as(s, op, kernel, {grid, threads, shared}, err, actual...);
 }
 
 static inline unsigned blocks_for(int64_t n, int64_t each)

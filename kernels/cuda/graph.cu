@@ -107,17 +107,12 @@ static sa2_status send_lists(sa2_stream *s, sa2_error *err)
 static cudaError_t start(const queue *q, const group *g, int i)
 {
     const held_launch *l = &g->launches[i];
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(l->grid[0], l->grid[1], l->grid[2]);
-    config.blockDim = dim3(l->threads);
-    config.dynamicSmemBytes = l->shared;
-    config.stream = q->stream;
-    config.attrs = &early;
-    config.numAttrs = (unsigned)l->early;
-    return l->start(&config, l->kernel, g->arguments + l->at);
+    const geometry shape = {.grid = dim3(l->grid[0], l->grid[1], l->grid[2]),
+                            .threads = l->threads,
+                            .shared = l->shared,
+                            .cluster = l->cluster};
+    launch_form form(q->stream, shape, l->early != 0);
+    return l->start(&form.config, l->kernel, g->arguments + l->at);
 }
 
 sa2_status let_go(sa2_stream *s, sa2_error *err)
