@@ -101,6 +101,7 @@ int sa2_bench_kernel(int argc, char **argv)
         {"seconds", 's', SA2_OPTION_FLOAT, &spend, "X", "for each case (1)"},
         {"rows", 0, SA2_OPTION_TEXT, &rows, "N,N,...", "rows of x instead of each case's own"},
         {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
+        SA2_LARGE_PRODUCTS_OPTION(&backend.large_products),
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"isa", 0, SA2_OPTION_TEXT, &backend.isa, "NAME", "auto, c, avx2, avx512, avx512bf16, amx"},
         {"small", 0, SA2_OPTION_FLAG, &small, NULL, "sizes of a 64th, to try the bench itself"},

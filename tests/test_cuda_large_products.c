@@ -367,6 +367,57 @@ static void each_shape_is_asked_about_once_and_the_last_64_are_kept(void **state
     close_world(&w);
 }
 
+/* ---- how our own are cut ---- */
+
+/* Tiles of which the last are not whole, groups of blocks of which the last have no weights, rings that go round. */
+static void however_our_own_are_cut_results_are_the_same_to_the_bit(void **state)
+{
+    enum { ROWS = 200, N = 304, K = 700 };
+    static const int tiles[] = {32, 64, 128, 192}, clusters[] = {1, 2, 4};
+    (void)state;
+    for (int i = 0; i < 4 * 3 * 2; i++) {
+        int tile = tiles[i / 6], cluster = clusters[i / 2 % 3], split = i % 2;
+        const kind *c = &kinds[i % N_KINDS];
+        char how[64], what[96];
+        world w;
+        snprintf(how, sizeof how, "own,tile=%d,cluster=%d,split=%s", tile, cluster,
+                 split ? "yes" : "no");
+        snprintf(what, sizeof what, "%s, %s", how, c->name);
+        open_world(&w, how, i % 4 == 3);
+        sa2_matrix m = random_matrix(&w, SA2_BF16, N, K, c->swiglu);
+        sa2_tensor x = random_rows(&w, SA2_BF16, ROWS, K, K + (i % 5 == 0));
+        cudasim_widest_cluster();
+        pair y = run_both(&w, c, &m, x);
+        assert_true(cudasim_widest_cluster() >= cluster);
+        if (memcmp(y.own.data, y.large.data, sa2_tensor_bytes(&y.own)) != 0)
+            fail_msg("%s: other bits", what);
+        close_world(&w);
+    }
+}
+
+static void a_device_that_cannot_tell_of_clusters_is_used_without(void **state)
+{
+    enum { ROWS = 60, N = 300, K = 400 };
+    world w;
+    sa2_error err = {0};
+    (void)state;
+    open_world(&w, "own,cluster=4", false);
+    sa2_matrix m = random_matrix(&w, SA2_BF16, N, K, false);
+    sa2_tensor x = random_rows(&w, SA2_BF16, ROWS, K, K), y[2];
+    for (int i = 0; i < 2; i++) {
+        y[i] = random_rows(&w, SA2_F32, ROWS, N, N);
+        cudasim_widest_cluster();
+        sa2_linear(w.large, (sa2_linear_args){.y = y[i], .x = x, .w = &m});
+        finish(w.large);
+        assert_int_equal(cudasim_widest_cluster(), i == 0 ? 4 : 1);
+        sa2_stream_destroy(w.large);
+        cudasim_fail("cudaOccupancyMaxActiveClusters", 0, 1);
+        assert_int_equal(sa2_stream_create(&w.large, w.backends[1], 1 << 20, &err), SA2_OK);
+    }
+    assert_memory_equal(y[0].data, y[1].data, sa2_tensor_bytes(&y[0]));
+    close_world(&w);
+}
+
 /* ---- failures ---- */
 
 static void assert_not_opened(const char *device, const char *large, sa2_status status,
@@ -393,10 +444,16 @@ static void what_is_not_there_is_refused_with_its_name(void **state)
                                         "cublaslt,rows=99999999999999999999",
                                         "cublaslt,piece=20",
                                         "cublaslt,pieces=32",
-                                        "own,rows=3"};
+                                        "own,rows=3",
+                                        "own,tile=16",
+                                        "own,cluster=3",
+                                        "own,split=0",
+                                        "own,split=",
+                                        "owned",
+                                        "cublaslt,tile=64"};
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        assert_not_opened("cuda-sim", wrong[i], SA2_ERR_ARG, ": own expected, or cublaslt with");
+        assert_not_opened("cuda-sim", wrong[i], SA2_ERR_ARG, ": own expected, with any of");
     assert_not_opened("cuda-sim", "cublaslt,file=libnothing.so.13", SA2_ERR_UNSUPPORTED,
                       "large products by cuBLASLt: libnothing.so.13: cannot open");
     assert_not_opened("cuda-sim", "cublaslt,file=libm.so.6", SA2_ERR_UNSUPPORTED,
@@ -519,6 +576,8 @@ int main(void)
         cmocka_unit_test(what_is_not_the_librarys_is_ours_to_the_bit),
         cmocka_unit_test(pieces_are_about_alike_and_sums_have_room),
         cmocka_unit_test(each_shape_is_asked_about_once_and_the_last_64_are_kept),
+        cmocka_unit_test(however_our_own_are_cut_results_are_the_same_to_the_bit),
+        cmocka_unit_test(a_device_that_cannot_tell_of_clusters_is_used_without),
         cmocka_unit_test(what_is_not_there_is_refused_with_its_name),
         cmocka_unit_test(each_call_that_fails_is_told_with_the_op_and_its_shape),
         cmocka_unit_test(a_shape_without_an_algorithm_is_told),

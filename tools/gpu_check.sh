@@ -132,6 +132,17 @@ sampling() {
     echo "the same tokens and log-probabilities from host and device, and from steps that run ahead"
 }
 
+# Golden cases in bf16 with products of more than 16 rows cut in other ways than they would be.
+forms() {
+    cd "$kit/tests/golden" || return 1
+    local how
+    for how in cluster=1 cluster=2 cluster=4 tile=192,cluster=4,split=yes tile=64,cluster=2,split=yes; do
+        echo "$how"
+        "$sa2" check --quiet --device "$device" --dtype bf16 --large-products "own,$how" \
+            language_model/[!r]*.safetensors token2wav/flow_*.safetensors || return 1
+    done
+}
+
 # Golden cases in bf16 with every product that cuBLASLt can have, where that library is: it is none of the driver's.
 large_products() {
     cd "$kit/tests/golden" || return 1
@@ -166,7 +177,7 @@ sanitizer() { # TOOL
 }
 
 [ "$device" != cuda ] || step probe 30 "$kit/bin/cuda_probe"
-export -f operations golden tokens graphs sampling large_products nano sanitizer
+export -f operations golden tokens graphs sampling forms large_products nano sanitizer
 export kit sa2 device out work
 step operations 120 bash -c operations
 step golden 90 bash -c 'golden f32'
@@ -174,6 +185,7 @@ step golden_bf16 60 bash -c 'golden bf16'
 step tokens 30 bash -c tokens
 step graphs 30 bash -c graphs
 step sampling 60 bash -c sampling
+step forms 90 bash -c forms
 [ "$device" != cuda ] || step large_products 60 bash -c large_products
 [ $preset = tiny ] || step nano 60 bash -c nano
 
@@ -209,6 +221,10 @@ if [ -e "$work/has_cublaslt" ]; then
         bench large_$of 40 kernel --seconds "$bench_seconds" --filter "linear/$of" --rows 512,1024,2048,4096
     done
 fi
+# Large products by clusters of one, two and four blocks.
+for n in 1 2 4; do
+    bench clusters_$n 25 kernel $small --seconds "$bench_seconds" --filter linear/gate_up --rows 128,512,2048 --large-products "own,cluster=$n"
+done
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
     [ "$device" != cuda ] || step $tool 60 bash -c "sanitizer $tool"

@@ -13,14 +13,20 @@ enum {
     SA2_LARGE_PIECE = 16, /* pieces of the weights are multiples of so many rows */
 };
 
+typedef enum sa2_split { SA2_SPLIT_AUTO = 0, SA2_SPLIT_NO, SA2_SPLIT_YES } sa2_split;
+
 typedef struct sa2_large_products {
     sa2_cublaslt *library; /* NULL: all products are ours */
     int from_rows;         /* products with fewer are ours */
     int piece_rows; /* of weights that are multiplied at a time, at most; 0: by processors and cache */
+
+    /* How our own are cut (product_wgmma.cu), where they can be cut so; 0: as they should take least time. */
+    int tile_rows, cluster; /* rows of a tile; blocks of a cluster */
+    sa2_split split;        /* a block for each slice of columns? */
 } sa2_large_products;
 
-/* From "own" (or NULL), or "cublaslt" with any of ",file=PATH", ",rows=N", ",piece=N" behind it. Errors: SA2_ERR_ARG another
- * text; those of sa2_cublaslt_open(). */
+/* From "own" (or NULL) with any of ",tile=N", ",cluster=N", ",split=no", ",split=yes" behind it, or "cublaslt" with any of
+ * ",file=PATH", ",rows=N", ",piece=N". Errors: SA2_ERR_ARG another text; those of sa2_cublaslt_open(). */
 sa2_status sa2_large_products_open(sa2_large_products *l, const char *text, sa2_error *err);
 void sa2_large_products_close(sa2_large_products *l);
 
