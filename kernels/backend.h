@@ -18,11 +18,12 @@ typedef struct sa2_backend_options {
     const char *
         isa; /* of "cpu": "auto" (or NULL), "c", "avx2", "avx512", "avx512bf16", "amx"; refused where it is missing */
     bool graphs; /* of "cuda": groups of ops (below) start as one graph */
-    /* Of "cuda": who computes products of 1024 rows and more of sa2_linear(). "own" (or NULL): ours, and a row does not
-     * depend on the others; for benches ",tile=N", ",cluster=N" and ",split=yes" or "no" behind it cut them so where that can
-     * be, with the same results. "cublaslt": that library, with x in bf16; results lie within the rounding to bf16, but depend
-     * on the number of rows. Behind it, if wanted: ",file=PATH" of the library, ",rows=N" from which on, ",piece=N" rows
-     * of weights at a time. A device without it, and "cpu", refuse. */
+    /* Of "cuda": who computes products of many rows.
+     * "own" (or NULL): we do, and a row does not depend on the others. With ",cluster=auto" behind it neighbouring blocks may
+     * share what they read; ",cluster=1", 2 or 4, ",tile=N" and ",split=yes" or "no" are for benches. Results are the same.
+     * "cublaslt": from 1024 rows on that library, with x in bf16; results lie within the rounding to bf16, but depend on the
+     * number of rows. Behind it, if wanted: ",file=PATH" of the library, ",rows=N" from which on, ",piece=N" rows of weights
+     * at a time. A device without it, and "cpu", refuse. */
     const char *large_products;
 } sa2_backend_options;
 

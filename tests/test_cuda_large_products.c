@@ -388,11 +388,51 @@ static void however_our_own_are_cut_results_are_the_same_to_the_bit(void **state
         sa2_tensor x = random_rows(&w, SA2_BF16, ROWS, K, K + (i % 5 == 0));
         cudasim_widest_cluster();
         pair y = run_both(&w, c, &m, x);
-        assert_true(cudasim_widest_cluster() >= cluster);
+        assert_int_equal(cudasim_widest_cluster(), cluster);
         if (memcmp(y.own.data, y.large.data, sa2_tensor_bytes(&y.own)) != 0)
             fail_msg("%s: other bits", what);
         close_world(&w);
     }
+}
+
+/* As they should take least time, in graphs too. */
+static void clusters_that_are_chosen_change_no_bit(void **state)
+{
+    static const int64_t shapes[][3] = {/* rows, n, k */ {17, 300, 960},
+                                        {100, 200, 300},
+                                        {450, 136, 500},
+                                        {64, 1500, 70},
+                                        {33, 512, 2000},
+                                        {200, 640, 200}};
+    world w;
+    int widest = 1;
+    (void)state;
+    open_world(&w, "own,cluster=auto", true);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int64_t rows = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
+        size_t mark = sa2_arena_mark(&w.memory);
+        sa2_matrix m = random_matrix(&w, SA2_BF16, n, k, false);
+        sa2_tensor x = random_rows(&w, SA2_BF16, rows, k, k);
+        sa2_tensor own = random_rows(&w, SA2_BF16, rows, n, n);
+        sa2_tensor large = random_rows(&w, SA2_BF16, rows, n, n);
+        cudasim_widest_cluster();
+        sa2_linear(w.own, (sa2_linear_args){.y = own, .x = x, .w = &m});
+        finish(w.own);
+        assert_int_equal(cudasim_widest_cluster(), 1);
+        for (int turn = 0; turn < 2; turn++) { /* made, and found again */
+            memset(large.data, 0xff, sa2_tensor_bytes(&large));
+            sa2_stream_group_begin(w.large, "a test");
+            sa2_linear(w.large, (sa2_linear_args){.y = large, .x = x, .w = &m});
+            sa2_stream_group_end(w.large);
+            finish(w.large);
+            assert_memory_equal(own.data, large.data, sa2_tensor_bytes(&own));
+        }
+        int found = cudasim_widest_cluster();
+        widest = found > widest ? found : widest;
+        sa2_arena_rewind(&w.memory, mark);
+    }
+    assert_int_equal(widest, 4);
+    close_world(&w);
 }
 
 static void a_device_that_cannot_tell_of_clusters_is_used_without(void **state)
@@ -447,6 +487,7 @@ static void what_is_not_there_is_refused_with_its_name(void **state)
                                         "own,rows=3",
                                         "own,tile=16",
                                         "own,cluster=3",
+                                        "own,tile=auto",
                                         "own,split=0",
                                         "own,split=",
                                         "owned",
@@ -577,6 +618,7 @@ int main(void)
         cmocka_unit_test(pieces_are_about_alike_and_sums_have_room),
         cmocka_unit_test(each_shape_is_asked_about_once_and_the_last_64_are_kept),
         cmocka_unit_test(however_our_own_are_cut_results_are_the_same_to_the_bit),
+        cmocka_unit_test(clusters_that_are_chosen_change_no_bit),
         cmocka_unit_test(a_device_that_cannot_tell_of_clusters_is_used_without),
         cmocka_unit_test(what_is_not_there_is_refused_with_its_name),
         cmocka_unit_test(each_call_that_fails_is_told_with_the_op_and_its_shape),

@@ -211,6 +211,9 @@ bench generate 150 generate --preset $preset ${depth% --blocks*} $batches --thre
 bench generate_graphs 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --cuda-graphs
 bench generate_sampling 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device
 bench generate_run_ahead 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --sampling device --run-ahead
+bench generate_clusters 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --large-products own,cluster=auto
+# shellcheck disable=SC2086
+step understand_clusters 90 bash -c 'understand "$@"' understand --preset $preset $depth --seconds "$bench_seconds" --large-products own,cluster=auto
 bench generate_cache_int8 90 generate --preset $preset ${depth% --blocks*} $batches --threads "$(nproc)" --kv-cache-dtype int8
 # Prompts in steps of 2048 rows, by our own products and by the library's.
 prompts="--batches 1,2 --prompt 4096 --length 2 --max-num-batched-tokens 2048"
@@ -221,8 +224,8 @@ if [ -e "$work/has_cublaslt" ]; then
         bench large_$of 40 kernel --seconds "$bench_seconds" --filter "linear/$of" --rows 512,1024,2048,4096
     done
 fi
-# Large products by clusters of one, two and four blocks.
-for n in 1 2 4; do
+# Large products by clusters of one, two and four blocks, and of as many as should be.
+for n in 1 2 4 auto; do
     bench clusters_$n 25 kernel $small --seconds "$bench_seconds" --filter linear/gate_up --rows 128,512,2048 --large-products "own,cluster=$n"
 done
 bench kernels 90 kernel $small --seconds "$bench_seconds"

@@ -34,9 +34,8 @@ typedef struct sa2_option {
 #define SA2_LARGE_PRODUCTS_OPTION(text)                                                            \
     {                                                                                              \
         "large-products", 0, SA2_OPTION_TEXT, text, "HOW",                                         \
-            "products of many rows on a GPU: own[,tile=N][,cluster=N][,split=no], or from 1024 "   \
-            "rows on cublaslt[,file=PATH][,rows=N][,piece=N], whose results depend on the rows "   \
-            "beside them"                                                                          \
+            "products of many rows on a GPU: own[,cluster=auto], or from 1024 rows on cublaslt"    \
+            "[,file=PATH][,rows=N][,piece=N], whose results depend on the rows beside them"        \
     }
 
 enum { SA2_OPTION_LIST_MAX = 256 };

@@ -45,7 +45,7 @@ static bool set(sa2_large_products *l, bool own, char file[PATH_MAX], const char
     if (own && is(text, name, "tile"))
         return (l->tile_rows = one_of(tiles, value, length)) > 0;
     if (own && is(text, name, "cluster"))
-        return (l->cluster = one_of(clusters, value, length)) > 0;
+        return (l->cluster = one_of(clusters, value, length)) > 0 || is(value, length, "auto");
     if (own && is(text, name, "split")) {
         l->split = is(value, length, "yes") ? SA2_SPLIT_YES : SA2_SPLIT_NO;
         return l->split == SA2_SPLIT_YES || is(value, length, "no");
@@ -65,7 +65,7 @@ sa2_status sa2_large_products_open(sa2_large_products *l, const char *text, sa2_
 {
     char file[PATH_MAX] = "";
     const char *const named[] = {file, NULL};
-    sa2_large_products made = {.from_rows = SA2_LARGE_ROWS};
+    sa2_large_products made = {.from_rows = SA2_LARGE_ROWS, .cluster = 1};
     *l = (sa2_large_products){0};
     if (text == NULL)
         text = "own";
@@ -77,11 +77,12 @@ sa2_status sa2_large_products_open(sa2_large_products *l, const char *text, sa2_
         right = set(&made, own, file, at, n);
     }
     if (!right)
-        return sa2_fail(err, SA2_ERR_ARG,
-                        "large products \"%s\": own expected, with any of ,tile=32 (64, 128, 192) "
-                        ",cluster=1 (2, 4) ,split=no (yes), or cublaslt with any of ,file=PATH "
-                        ",rows=N ,piece=N (a multiple of %d), up to %d",
-                        text, SA2_LARGE_PIECE, MOST);
+        return sa2_fail(
+            err, SA2_ERR_ARG,
+            "large products \"%s\": own expected, with any of ,tile=32 (64, 128, 192) "
+            ",cluster=1 (2, 4, auto) ,split=no (yes), or cublaslt with any of ,file=PATH "
+            ",rows=N ,piece=N (a multiple of %d), up to %d",
+            text, SA2_LARGE_PIECE, MOST);
     sa2_status st =
         own ? SA2_OK
             : sa2_cublaslt_open(&made.library, file[0] != '\0' ? named : sa2_cublaslt_names, err);

@@ -20,12 +20,13 @@ typedef struct sa2_large_products {
     int from_rows;         /* products with fewer are ours */
     int piece_rows; /* of weights that are multiplied at a time, at most; 0: by processors and cache */
 
-    /* How our own are cut (product_wgmma.cu), where they can be cut so; 0: as they should take least time. */
-    int tile_rows, cluster; /* rows of a tile; blocks of a cluster */
+    /* How our own are cut (product_wgmma.cu), where they can be cut so; 0: as they should take least time. Clusters, which no
+     * device has run yet, are to be asked for. */
+    int tile_rows, cluster; /* rows of a tile; blocks of a cluster, 1 unless asked for */
     sa2_split split;        /* a block for each slice of columns? */
 } sa2_large_products;
 
-/* From "own" (or NULL) with any of ",tile=N", ",cluster=N", ",split=no", ",split=yes" behind it, or "cublaslt" with any of
+/* From "own" (or NULL) with any of ",tile=N", ",cluster=N" or "auto", ",split=no" or "yes" behind it, or "cublaslt" with any of
  * ",file=PATH", ",rows=N", ",piece=N". Errors: SA2_ERR_ARG another text; those of sa2_cublaslt_open(). */
 sa2_status sa2_large_products_open(sa2_large_products *l, const char *text, sa2_error *err);
 void sa2_large_products_close(sa2_large_products *l);
