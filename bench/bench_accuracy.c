@@ -28,6 +28,7 @@ typedef struct accuracy {
     int64_t vocab;    /* rows of the head, of which the first are tokens */
     int64_t n_tokens; /* those that can be said */
     float *reference; /* [positions, n_tokens] */
+    float *row;       /* [vocab] */
     sa2_error err;
 } accuracy;
 
@@ -43,12 +44,13 @@ static sa2_status run_prompt(accuracy *a, const sa2_model *model, sa2_dtype kv_d
         st = sa2_decoder_bench_step(&b, &a->err);
     }
     for (int i = 0; st == SA2_OK && i < prompt->n; i++) {
-        const float *logits = (const float *)b.logits.data + i * a->vocab;
         float *row = reference + i * a->n_tokens;
-        if (error != NULL)
-            sa2_logit_error_add(error, row, logits, a->n_tokens);
-        else
-            memcpy(row, logits, (size_t)a->n_tokens * sizeof *row);
+        sa2_download(b.stream, a->row, sa2_tensor_rows(b.logits, i, 1));
+        st = sa2_stream_finish(b.stream, &a->err);
+        if (st == SA2_OK && error != NULL)
+            sa2_logit_error_add(error, row, a->row, a->n_tokens);
+        else if (st == SA2_OK)
+            memcpy(row, a->row, (size_t)a->n_tokens * sizeof *row);
     }
     sa2_decoder_bench_close(&b);
     return st;
@@ -79,7 +81,8 @@ static sa2_status take_reference(accuracy *a, int n_files, char *const *files)
     if (st == SA2_OK) {
         size_t bytes = (size_t)(a->prompts.positions * a->n_tokens) * sizeof *a->reference;
         a->reference = malloc(bytes);
-        if (a->reference == NULL)
+        a->row = malloc((size_t)a->vocab * sizeof *a->row);
+        if (a->reference == NULL || a->row == NULL)
             st =
                 sa2_fail(&a->err, SA2_ERR_NOMEM, "bench: no memory for %zu bytes of logits", bytes);
     }
@@ -153,6 +156,7 @@ static sa2_status run_all(accuracy *a, int n_files, char *const *files)
         st = print_layers(a);
     sa2_prompts_free(&a->prompts);
     free(a->reference);
+    free(a->row);
     return st;
 }
 
@@ -186,6 +190,7 @@ int sa2_bench_accuracy(int argc, char **argv)
         {"dtype", 0, SA2_OPTION_TEXT, &dtype, "TYPE", "activations of both: bf16 or f32"},
         {"longest", 0, SA2_OPTION_INT, &a.longest, "N", "ids of a prompt (512)"},
         {"positions", 0, SA2_OPTION_INT, &a.positions, "N", "of all prompts (1024)"},
+        {"device", 0, SA2_OPTION_TEXT, &backend.device, "NAME", "auto, cpu, cuda or cuda:1"},
         {"threads", 't', SA2_OPTION_INT, &backend.n_threads, "N", "threads (all processors)"},
         {"json", 0, SA2_OPTION_FLAG, &a.bench.json, NULL, "a JSON object a line"},
         {0},

@@ -49,6 +49,10 @@ for quant in int4 fp8; do
     rm -r "$work/cpu.sa2" "$work/cpu"
 done
 
+# What rounding costs is told there too.
+"$sa2" bench accuracy --device cuda-sim --quant int4 --longest 4 --positions 4 --json >"$work/accuracy"
+grep -q 'kl/mean.*"value": *0\.[2-9]' "$work/accuracy" || { echo "another divergence:"; cat "$work/accuracy"; exit 1; }
+
 # What was made for one device is not read by another.
 refused=$("$sa2" chat -m "$work/device.sa2" --device cpu --text hi 2>&1) && { echo "read on the processor"; exit 1; }
 case $refused in

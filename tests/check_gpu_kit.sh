@@ -28,12 +28,14 @@ check() { # STATUS ARGUMENTS...: the script ends so; what it printed is in $work
 }
 says() { grep -q "$1" "$work/said" || { echo "\"$1\" expected:"; cat "$work/said"; exit 1; }; }
 
-check 0 --device cuda-sim --only operations,ceilings,understand,generate,generate_run_ahead,generate_cache_int8
+check 0 --device cuda-sim --only operations,ceilings,understand,understand_clusters,generate,generate_run_ahead,generate_cache_int8,clusters_auto
 says '^- `operations`: passed.* passed test_rope: [1-9]'
 says '^ *read  *[0-9.]* GB/s'
 says '^ *decode/1  *[0-9.e+]* tokens/s  *[0-9.]* us'
 says '^ *generate/2  *[0-9.e+]* tokens/s'
 says '^- `generate_cache_int8`: passed'
+says '^- `understand_clusters`: passed'
+says '^ *linear/gate_up/512  *[0-9.e+]* GFLOP/s'
 says '^- `generate_run_ahead`: passed'
 says '^ *generate/2/steps_ahead  *[1-9][0-9.]* %'
 grep -q '"step":"understand","status":0' "$work/out/report.json" && grep -q '"case":"decode/1"' "$work/out/report.json" &&

@@ -228,6 +228,9 @@ fi
 for n in 1 2 4 auto; do
     bench clusters_$n 25 kernel $small --seconds "$bench_seconds" --filter linear/gate_up --rows 128,512,2048 --large-products "own,cluster=$n"
 done
+for quant in int8 int4 fp8; do # on the simulated device in tests/check_cuda_sim.sh
+    [ "$device" != cuda ] || bench accuracy_$quant 30 accuracy --preset tiny --quant $quant "$kit"/tests/golden/language_model/[!r]*.safetensors
+done
 bench kernels 90 kernel $small --seconds "$bench_seconds"
 for tool in memcheck racecheck synccheck initcheck; do
     [ "$device" != cuda ] || step $tool 60 bash -c "sanitizer $tool"
