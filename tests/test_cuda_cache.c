@@ -96,8 +96,7 @@ static void a_request_in_a_crowd_says_what_it_says_alone(void **state)
                                                   .max_num_seqs = 8,
                                                   .kv_cache_bytes = 8 * PAGE_BYTES});
     ask_all(engine, crowd);
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
+    sa2_engine_stats stats = test_stats(engine);
     assert_int_equal(stats.n_pages, 8);
     assert_true(stats.n_preemptions > 0 && stats.n_cached_tokens > 0);
     for (int i = 0; i < N; i++)

@@ -48,14 +48,6 @@ static void assert_failed(const test_answer *answer, const char *part)
         fail_msg("\"%s\", \"%s\" expected in it", answer->message, part);
 }
 
-static void assert_pages_are_back(sa2_engine *engine)
-{
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
-    assert_int_equal(stats.n_running + stats.n_waiting, 0);
-    assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
-}
-
 /* What was told before the failure is the beginning of what there was to tell. */
 static void assert_begins_as(const test_answer *found, const test_answer *want)
 {
@@ -84,7 +76,7 @@ static void vanish(const test_model *model, bool run_ahead)
         ask_all(engine, answers); /* who comes later is told too */
         for (int i = 0; i < N; i++)
             assert_failed(&answers[i], "cudaErrorLaunchFailure");
-        assert_pages_are_back(engine);
+        assert_nothing_is_left(engine);
         test_answers_free(answers, N);
         sa2_engine_destroy(engine);
         cudasim_lose(0, 0);
@@ -127,14 +119,12 @@ static void fail_once(const test_model *model, bool run_ahead, const failure *fa
         ask_all(engine, got);
         for (int i = 0; i < N; i++)
             assert_same_answer("after a failure", &got[i], &want[i]);
-        assert_pages_are_back(engine);
+        assert_nothing_is_left(engine);
         test_answers_free(failed, N);
         test_answers_free(got, N);
     }
     test_answers_free(want, N);
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
-    assert_int_equal(stats.n_steps_ahead > 2 * n, run_ahead);
+    assert_int_equal(test_stats(engine).n_steps_ahead > 2 * n, run_ahead);
     sa2_engine_destroy(engine);
 }
 

@@ -91,15 +91,6 @@ static sa2_engine *open_engine(const test_model *model, const setting *s)
     return engine;
 }
 
-static sa2_request_id submit(sa2_engine *engine, const sa2_request *r)
-{
-    sa2_request_id id;
-    sa2_error err = {0};
-    if (sa2_engine_submit(engine, r, &id, &err) != SA2_OK)
-        fail_msg("%s", err.message);
-    return id;
-}
-
 /* The first n at once. */
 static void ask(sa2_engine *engine, test_answer *answers, int n)
 {
@@ -125,23 +116,9 @@ static void assert_same(const char *what, const test_answer *found, const test_a
         assert_int_equal(found->choices[i].stop_id, want->choices[i].stop_id);
 }
 
-static sa2_engine_stats stats_of(sa2_engine *engine)
-{
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
-    return stats;
-}
-
-static void assert_all_is_back(sa2_engine *engine)
-{
-    sa2_engine_stats stats = stats_of(engine);
-    assert_int_equal(stats.n_running + stats.n_waiting, 0);
-    assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
-}
-
 static void assert_ran_ahead(sa2_engine *engine, int at_least)
 {
-    sa2_engine_stats stats = stats_of(engine);
+    sa2_engine_stats stats = test_stats(engine);
     if (stats.n_steps_ahead < at_least)
         fail_msg("%d of %d steps ran ahead", (int)stats.n_steps_ahead, (int)stats.n_steps);
 }
@@ -154,7 +131,7 @@ static void answers_are_those_of_steps_that_wait(void **state)
     test_answer want[N_ALL], found[N_ALL];
     sa2_engine *engine = open_engine(model, &s);
     ask(engine, want, N_ALL);
-    assert_int_equal(stats_of(engine).n_steps_ahead, 0);
+    assert_int_equal(test_stats(engine).n_steps_ahead, 0);
     sa2_engine_destroy(engine);
     s.run_ahead = true;
     engine = open_engine(model, &s);
@@ -164,8 +141,8 @@ static void answers_are_those_of_steps_that_wait(void **state)
         assert_int_equal(found[i].timings.n_steps, want[i].timings.n_steps);
     }
     assert_ran_ahead(engine, 20);
-    assert_in_range(stats_of(engine).n_rows_dropped, 1, 3);
-    assert_all_is_back(engine);
+    assert_in_range(test_stats(engine).n_rows_dropped, 1, 3);
+    assert_nothing_is_left(engine);
     sa2_engine_destroy(engine);
     test_answers_free(found, N_ALL);
     test_answers_free(want, N_ALL);
@@ -195,11 +172,11 @@ static void who_is_preempted_says_the_same(void **state)
             r[i].max_tokens = 8 + i;
         }
         test_answers_ask(engine, r, answers[k], N);
-        assert_int_equal(stats_of(engine).n_pages, PAGES);
-        assert_true(stats_of(engine).n_preemptions > 0);
+        assert_int_equal(test_stats(engine).n_pages, PAGES);
+        assert_true(test_stats(engine).n_preemptions > 0);
         if (k == 1)
             assert_ran_ahead(engine, 5);
-        assert_all_is_back(engine);
+        assert_nothing_is_left(engine);
         sa2_engine_destroy(engine);
     }
     for (int i = 0; i < N; i++)
@@ -270,9 +247,9 @@ static void a_stop_string_ends_an_answer_where_it_did(void **state)
     assert_same("a stop string", &found, &want);
     assert_string_equal(found.choices[0].stop_string, string);
     assert_true(found.choices[0].ids.n < whole.choices[0].ids.n);
-    for (int i = 0; i < 10000 && stats_of(engine).n_rows_dropped == 0; i++) /* it is on its way */
+    for (int i = 0; i < 10000 && test_stats(engine).n_rows_dropped == 0; i++) /* it is on its way */
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    assert_int_equal(stats_of(engine).n_rows_dropped, 1);
+    assert_int_equal(test_stats(engine).n_rows_dropped, 1);
     test_answer_free(&whole);
     test_answer_free(&want);
     test_answer_free(&found);
@@ -332,7 +309,7 @@ static void who_comes_and_goes_in_the_middle_changes_nothing(void **state)
     r[0].max_tokens = r[2].max_tokens = LONG;
     sa2_request_id ids[3];
     for (int i = 0; i < 3; i++) {
-        ids[i] = submit(engine, &r[i]);
+        ids[i] = test_submit(engine, &r[i]);
         take_tokens(engine, ids, found, i + 1, 4);
     }
     sa2_engine_cancel(engine, ids[0]);
@@ -349,7 +326,7 @@ static void who_comes_and_goes_in_the_middle_changes_nothing(void **state)
     assert_ended_early(&late, &want[2],
                        late.choices[0].ids.n < LONG ? SA2_FINISH_DEADLINE : SA2_FINISH_LENGTH);
     assert_ran_ahead(engine, SHORT);
-    assert_all_is_back(engine);
+    assert_nothing_is_left(engine);
     test_answer_free(&late);
     r[0].max_tokens = SHORT;
     test_answer_ask(engine, &r[0], &late);
@@ -429,7 +406,7 @@ static void what_has_to_be_known_first_is_waited_for(void **state)
                 test_answer_free(&found);
             }
         }
-        assert_int_equal(stats_of(engine).n_steps_ahead, 0);
+        assert_int_equal(test_stats(engine).n_steps_ahead, 0);
         sa2_engine_destroy(engine);
     }
     test_answers_free(want, N_HOST);
@@ -448,7 +425,7 @@ static void a_row_without_a_token_fails_its_request_alone(void **state)
         r[0].sampling.logit_bias = nearly;         /* ... which this one has at some time */
         r[0].sampling.n_logit_bias = 1;
         test_answers_ask(engine, r, answers[k], 2);
-        assert_int_equal(stats_of(engine).n_steps_ahead > 0, k == 1);
+        assert_int_equal(test_stats(engine).n_steps_ahead > 0, k == 1);
         sa2_engine_destroy(engine);
         assert_int_equal(answers[k][0].status, SA2_ERR_FORMAT);
     }
@@ -470,18 +447,18 @@ static void a_pause_in_the_middle_changes_nothing(void **state)
     sa2_engine *engine =
         open_engine(model, &(setting){.run_ahead = true, .max_num_seqs = 4, .n_pages = 64});
     test_answer_ask(engine, &r, &want);
-    sa2_engine_stats once = stats_of(engine), twice;
-    sa2_request_id id = submit(engine, &r);
+    sa2_engine_stats once = test_stats(engine), twice;
+    sa2_request_id id = test_submit(engine, &r);
     take_tokens(engine, &id, &found, 1, 4);
     sa2_engine_pause(engine);
     pthread_mutex_lock(&engine->desk.lock);
     assert_null(engine->ahead);
     pthread_mutex_unlock(&engine->desk.lock);
-    assert_int_equal(stats_of(engine).n_running, 1);
+    assert_int_equal(test_stats(engine).n_running, 1);
     sa2_engine_resume(engine);
     test_answers_collect(engine, &id, &found, 1);
     assert_same("paused", &found, &want);
-    twice = stats_of(engine);
+    twice = test_stats(engine);
     assert_int_equal(twice.n_steps, 2 * once.n_steps);
     assert_in_range(2 * once.n_steps_ahead - twice.n_steps_ahead, 0, 1);
     sa2_engine_destroy(engine);
@@ -497,7 +474,7 @@ static void an_engine_may_go_while_a_step_is_under_way(void **state)
     test_answer answer = {0};
     sa2_request r = plain(0);
     r.max_tokens = 100;
-    sa2_request_id id = submit(engine, &r);
+    sa2_request_id id = test_submit(engine, &r);
     take_tokens(engine, &id, &answer, 1, 4);
     sa2_engine_destroy(engine);
     test_answer_free(&answer);

@@ -79,9 +79,7 @@ static void ask_all(sa2_engine *engine, test_answer answers[N_ALL + 1])
     sa2_engine_pause(engine);
     for (int i = 0; i <= N_ALL; i++) {
         sa2_request r = wish(i);
-        sa2_error err = {0};
-        if (sa2_engine_submit(engine, &r, &ids[i], &err) != SA2_OK)
-            fail_msg("%s", err.message);
+        ids[i] = test_submit(engine, &r);
     }
     sa2_engine_resume(engine);
     sa2_engine_cancel(engine, ids[N_ALL]);
@@ -103,14 +101,12 @@ static void answers_are_those_of_the_host_in_a_crowd_and_alone(void **state)
     static const size_t caches[] = {1 << 20, 64 << 10};
     test_answer want[N_ALL + 1], found[N_ALL + 1], alone;
     for (int k = 0; k < 2; k++) {
-        sa2_engine_stats stats;
         sa2_engine *engine = open_engine(model, SA2_SAMPLING_ON_HOST, caches[k]);
         ask_all(engine, want);
         sa2_engine_destroy(engine);
         engine = open_engine(model, SA2_SAMPLING_ON_DEVICE, caches[k]);
         ask_all(engine, found);
-        sa2_engine_get_stats(engine, &stats);
-        assert_true((stats.n_preemptions > 0) == (k == 1));
+        assert_true((test_stats(engine).n_preemptions > 0) == (k == 1));
         assert_same_answers("on the device", found, want);
         for (int i = 0; i < N_DEVICE && k == 0; i++) {
             sa2_request r = wish(i);
@@ -138,7 +134,6 @@ static void whoever_takes_a_slot_over_is_punished_for_its_own_words(void **state
             open_engine(model, k == 0 ? SA2_SAMPLING_ON_HOST : SA2_SAMPLING_ON_DEVICE,
                         (size_t)PAGES * PAGE_BYTES);
         sa2_request r[N];
-        sa2_engine_stats stats;
         memset(answers[k], 0, sizeof answers[k]);
         for (int i = 0; i < N; i++) {
             r[i] = plain(2 * i); /* prompts of four tokens */
@@ -148,7 +143,7 @@ static void whoever_takes_a_slot_over_is_punished_for_its_own_words(void **state
             r[i].max_tokens = i == 0 ? 20 : 28;
         }
         test_answers_ask(engine, r, answers[k], N);
-        sa2_engine_get_stats(engine, &stats);
+        sa2_engine_stats stats = test_stats(engine);
         assert_int_equal(stats.n_pages, PAGES);
         assert_int_equal(stats.n_preemptions, 2);
         sa2_engine_destroy(engine);

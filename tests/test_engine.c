@@ -39,28 +39,10 @@ static sa2_engine *open_engine(void **state, const sa2_engine_options *options)
     return engine;
 }
 
-static sa2_request_id submit(sa2_engine *engine, const sa2_request *request)
-{
-    sa2_request_id id;
-    sa2_error err = {0};
-    if (sa2_engine_submit(engine, request, &id, &err) != SA2_OK)
-        fail_msg("%s", err.message);
-    return id;
-}
-
 static void release_all(sa2_engine *engine, sa2_event **events, int n)
 {
     for (int i = 0; i < n; i++)
         sa2_event_release(engine, events[i]);
-}
-
-static void assert_pages_are_back(sa2_engine *engine)
-{
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
-    assert_int_equal(stats.n_running + stats.n_waiting, 0);
-    assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
-    assert_int_equal(engine->desk.n_bytes, 0);
 }
 
 static void a_request_has_its_tokens_figures_and_times(void **state)
@@ -87,7 +69,7 @@ static void a_request_has_its_tokens_figures_and_times(void **state)
                 t->first_token_ms <= t->done_ms);
     assert_true(t->encoded_ms < 0.0); /* no sound */
     assert_int_equal(t->n_steps, 12);
-    assert_pages_are_back(engine);
+    assert_nothing_is_left(engine);
     test_answer_free(&answer);
     sa2_engine_destroy(engine);
 }
@@ -97,7 +79,7 @@ static void a_cancelled_request_ends_once_with_what_it_has_said(void **state)
     sa2_engine *engine = open_engine(state, NULL);
     sa2_request request = talkative(900);
     test_answer answer = {0};
-    sa2_request_id id = submit(engine, &request);
+    sa2_request_id id = test_submit(engine, &request);
     sa2_event *first = sa2_engine_poll(engine, TEST_PATIENCE_MS);
     assert_non_null(first);
     test_answer_take(&answer, first);
@@ -113,7 +95,7 @@ static void a_cancelled_request_ends_once_with_what_it_has_said(void **state)
     assert_int_equal(answer.choices[0].finish, SA2_FINISH_CANCELLED);
     assert_int_equal(answer.choices[0].n_tokens, answer.choices[0].ids.n);
     assert_true(answer.choices[0].n_tokens < 900);
-    assert_pages_are_back(engine);
+    assert_nothing_is_left(engine);
     test_answer_free(&answer);
     sa2_engine_destroy(engine);
 }
@@ -124,7 +106,7 @@ static void a_deadline_ends_a_request_that_runs_and_one_that_waits(void **state)
     sa2_request request = talkative(1000);
     request.deadline_ms = 10;
     test_answer answers[2] = {0};
-    sa2_request_id ids[2] = {submit(engine, &request), submit(engine, &request)};
+    sa2_request_id ids[2] = {test_submit(engine, &request), test_submit(engine, &request)};
     test_answers_collect(engine, ids, answers, 2);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(answers[i].n_done, 1);
@@ -133,7 +115,7 @@ static void a_deadline_ends_a_request_that_runs_and_one_that_waits(void **state)
         test_answer_free(&answers[i]);
     }
     assert_true(answers[1].timings.started_ms <= 0.0);
-    assert_pages_are_back(engine);
+    assert_nothing_is_left(engine);
     sa2_engine_destroy(engine);
 }
 
@@ -143,7 +125,7 @@ static void an_engine_goes_with_requests_that_run_wait_and_are_not_read(void **s
         sa2_engine *engine = open_engine(state, &(sa2_engine_options){.max_num_seqs = 2});
         sa2_request request = talkative(200);
         for (int i = 0; i < n; i++)
-            submit(engine, &request);
+            test_submit(engine, &request);
         sa2_event *event = sa2_engine_poll(engine, n); /* may be held to the end */
         if (n % 2 == 0)
             sa2_event_release(engine, event);
@@ -153,13 +135,6 @@ static void an_engine_goes_with_requests_that_run_wait_and_are_not_read(void **s
 
 /* ---- paused ---- */
 
-static sa2_engine_stats stats_of(sa2_engine *engine)
-{
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
-    return stats;
-}
-
 static void requests_that_wait_for_a_paused_engine_begin_in_the_same_step(void **state)
 {
     enum { N = 3 };
@@ -168,17 +143,17 @@ static void requests_that_wait_for_a_paused_engine_begin_in_the_same_step(void *
     sa2_request_id ids[N];
     test_answer answers[N] = {0}, alone = {0};
     test_answer_ask(engine, &request, &alone);
-    int64_t n_steps = stats_of(engine).n_steps;
+    int64_t n_steps = test_stats(engine).n_steps;
     sa2_engine_pause(engine);
     sa2_engine_pause(engine);
     for (int i = 0; i < N; i++)
-        ids[i] = submit(engine, &request);
+        ids[i] = test_submit(engine, &request);
     assert_null(sa2_engine_poll(engine, 50));
-    assert_int_equal(stats_of(engine).n_steps, n_steps);
-    assert_int_equal(stats_of(engine).n_waiting, N);
+    assert_int_equal(test_stats(engine).n_steps, n_steps);
+    assert_int_equal(test_stats(engine).n_waiting, N);
     sa2_engine_resume(engine);
     test_answers_collect(engine, ids, answers, N);
-    assert_int_equal(stats_of(engine).n_steps, 2 * n_steps);
+    assert_int_equal(test_stats(engine).n_steps, 2 * n_steps);
     for (int i = 0; i < N; i++) {
         assert_same_answer("begun together", &answers[i], &alone);
         test_answer_free(&answers[i]);
@@ -193,16 +168,16 @@ static void a_pause_in_the_middle_of_an_answer_changes_nothing(void **state)
     sa2_request request = talkative(200);
     test_answer whole = {0}, found = {0};
     test_answer_ask(engine, &request, &whole);
-    sa2_request_id id = submit(engine, &request);
+    sa2_request_id id = test_submit(engine, &request);
     for (int i = 0; i < 5; i++) {
         sa2_event *e = sa2_engine_poll(engine, TEST_PATIENCE_MS);
         assert_non_null(e);
         test_answer_take(&found, e);
         sa2_event_release(engine, e);
         sa2_engine_pause(engine);
-        int64_t n_steps = stats_of(engine).n_steps;
+        int64_t n_steps = test_stats(engine).n_steps;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-        assert_int_equal(stats_of(engine).n_steps, n_steps);
+        assert_int_equal(test_stats(engine).n_steps, n_steps);
         sa2_engine_resume(engine);
     }
     test_answers_collect(engine, &id, &found, 1);
@@ -219,16 +194,16 @@ static void requests_of_a_paused_engine_end_in_time_and_when_they_are_cancelled(
     late.deadline_ms = 30;
     test_answer answers[2] = {0};
     sa2_engine_pause(engine);
-    sa2_request_id ids[2] = {submit(engine, &late), submit(engine, &dropped)};
+    sa2_request_id ids[2] = {test_submit(engine, &late), test_submit(engine, &dropped)};
     sa2_engine_cancel(engine, ids[1]);
     test_answers_collect(engine, ids, answers, 2);
     assert_int_equal(answers[0].finish, SA2_FINISH_DEADLINE);
     assert_true(answers[0].timings.done_ms >= 30.0 && answers[0].timings.done_ms < 30000.0);
     assert_int_equal(answers[1].finish, SA2_FINISH_CANCELLED);
-    assert_int_equal(stats_of(engine).n_steps, 0);
+    assert_int_equal(test_stats(engine).n_steps, 0);
     test_answer_free(&answers[0]);
     test_answer_free(&answers[1]);
-    submit(engine, &dropped);
+    test_submit(engine, &dropped);
     sa2_engine_destroy(engine); /* as it is */
 }
 
@@ -243,7 +218,7 @@ static void more_requests_than_may_wait_are_refused(void **state)
     test_answer answers[3] = {0};
     sa2_engine_pause(engine);
     for (int i = 0; i < 3; i++)
-        ids[i] = submit(engine, &request);
+        ids[i] = test_submit(engine, &request);
     assert_request_refused(engine, &request, SA2_ERR_LIMIT, "3 are there already");
     sa2_engine_resume(engine);
     for (int i = 0; i < 3; i++)
@@ -251,8 +226,8 @@ static void more_requests_than_may_wait_are_refused(void **state)
     test_answers_collect(engine, ids, answers, 3);
     for (int i = 0; i < 3; i++)
         test_answer_free(&answers[i]);
-    assert_pages_are_back(engine);
-    submit(engine, &request); /* there is room again */
+    assert_nothing_is_left(engine);
+    test_submit(engine, &request); /* there is room again */
     sa2_engine_destroy(engine);
 }
 
@@ -266,7 +241,7 @@ static void requests_that_outgrow_the_memory_planned_for_them_are_refused(void *
     test_answer_ask(engine, &small, &answer);
     assert_int_equal(answer.finish, SA2_FINISH_LENGTH);
     test_answer_free(&answer);
-    assert_pages_are_back(engine);
+    assert_nothing_is_left(engine);
     sa2_engine_destroy(engine);
 }
 
@@ -275,7 +250,7 @@ static void events_that_are_held_hold_up_the_next_ones(void **state)
     sa2_engine *engine = open_engine(state, NULL);
     sa2_request request = talkative(300);
     request.sampling.temperature = 0.0f;
-    sa2_request_id id = submit(engine, &request);
+    sa2_request_id id = test_submit(engine, &request);
     sa2_event *held[SA2_MAX_EVENTS_HELD];
     test_answer answer = {0};
     for (int i = 0; i < SA2_MAX_EVENTS_HELD; i++) {
@@ -291,7 +266,7 @@ static void events_that_are_held_hold_up_the_next_ones(void **state)
     test_answers_collect(engine, &id, &answer, 1);
     assert_int_equal(answer.choices[0].n_tokens, 300);
     test_answer_free(&answer);
-    assert_pages_are_back(engine);
+    assert_nothing_is_left(engine);
     sa2_engine_destroy(engine);
 }
 
@@ -352,7 +327,7 @@ static void any_thread_may_submit_cancel_and_poll(void **state)
     for (int i = 1; i <= N_SUBMITTERS * N_EACH; i++)
         assert_int_equal(atomic_load(&c->n_done[i]), 1);
     assert_null(sa2_engine_poll(c->engine, 0));
-    assert_pages_are_back(c->engine);
+    assert_nothing_is_left(c->engine);
     sa2_engine_destroy(c->engine);
     free(c);
 }

@@ -176,10 +176,7 @@ static void run_crowd(world *w, sa2_engine *engine)
     int n_events[N_REQUESTS] = {0}, n_submitted = 0, n_done = 0;
     while (n_done < N_REQUESTS) {
         if (n_submitted < N_REQUESTS && (n_submitted < N_GROWING || draw(w, 3) == 0)) {
-            sa2_error err = {0};
-            if (sa2_engine_submit(engine, &w->wishes[n_submitted].request, &ids[n_submitted],
-                                  &err) != SA2_OK)
-                fail_msg("%s", err.message);
+            ids[n_submitted] = test_submit(engine, &w->wishes[n_submitted].request);
             n_submitted++;
             continue;
         }
@@ -228,11 +225,7 @@ static void compare(world *w, sa2_engine *engine, const char *config)
             assert_same_answer(what, &w->alone[i], a);
         test_answer_free(a);
     }
-    sa2_engine_stats stats;
-    sa2_engine_get_stats(engine, &stats);
-    assert_int_equal(stats.n_running + stats.n_waiting, 0);
-    assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
-    assert_int_equal(engine->desk.n_bytes, 0);
+    assert_nothing_is_left(engine);
 }
 
 static void a_request_in_a_crowd_says_what_it_says_alone(void **state)
@@ -261,8 +254,7 @@ static void a_request_in_a_crowd_says_what_it_says_alone(void **state)
         sa2_engine *engine = open_engine(w, configs[i]);
         run_crowd(w, engine);
         compare(w, engine, what);
-        sa2_engine_stats stats;
-        sa2_engine_get_stats(engine, &stats);
+        sa2_engine_stats stats = test_stats(engine);
         n_preemptions += stats.n_preemptions;
         n_cached += stats.n_cached_tokens;
         sa2_engine_destroy(engine);

@@ -147,15 +147,11 @@ static sa2_request request_of(int i, int32_t *ids, int n)
 
 static void ask(sa2_engine *engine, test_answer *answers)
 {
-    sa2_request_id ids[N_REQUESTS];
-    sa2_error err = {0};
-    for (int i = 0; i < N_REQUESTS; i++) {
-        int32_t prompt[64];
-        sa2_request r = request_of(i, prompt, 30 + 17 * i);
-        if (sa2_engine_submit(engine, &r, &ids[i], &err) != SA2_OK)
-            fail_msg("%s", err.message);
-    }
-    test_answers_collect(engine, ids, answers, N_REQUESTS);
+    int32_t prompts[N_REQUESTS][64];
+    sa2_request requests[N_REQUESTS];
+    for (int i = 0; i < N_REQUESTS; i++)
+        requests[i] = request_of(i, prompts[i], 30 + 17 * i);
+    test_answers_ask(engine, requests, answers, N_REQUESTS);
 }
 
 static void answers_are_the_same_on_every_run(void **state)

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/serving/engine_internal.h"
+
 static void take_token(test_choice *c, const sa2_event *e)
 {
     assert_true(c->n_tokens < TEST_MAX_TOKENS && e->n_top <= TEST_MAX_TOP);
@@ -162,16 +164,23 @@ void test_answers_collect(sa2_engine *engine, const sa2_request_id *ids, test_an
     }
 }
 
+sa2_request_id test_submit(sa2_engine *engine, const sa2_request *request)
+{
+    sa2_request_id id;
+    sa2_error err = {0};
+    if (sa2_engine_submit(engine, request, &id, &err) != SA2_OK)
+        fail_msg("%s", err.message);
+    return id;
+}
+
 void test_answers_ask(sa2_engine *engine, const sa2_request *requests, test_answer *answers, int n)
 {
     enum { MOST = 64 };
     sa2_request_id ids[MOST];
-    sa2_error err = {0};
     assert_in_range(n, 1, MOST);
     sa2_engine_pause(engine);
     for (int i = 0; i < n; i++)
-        if (sa2_engine_submit(engine, &requests[i], &ids[i], &err) != SA2_OK)
-            fail_msg("%s", err.message);
+        ids[i] = test_submit(engine, &requests[i]);
     sa2_engine_resume(engine);
     test_answers_collect(engine, ids, answers, n);
 }
@@ -179,6 +188,21 @@ void test_answers_ask(sa2_engine *engine, const sa2_request *requests, test_answ
 void test_answer_ask(sa2_engine *engine, const sa2_request *request, test_answer *answer)
 {
     test_answers_ask(engine, request, answer, 1);
+}
+
+sa2_engine_stats test_stats(sa2_engine *engine)
+{
+    sa2_engine_stats stats;
+    sa2_engine_get_stats(engine, &stats);
+    return stats;
+}
+
+void assert_nothing_is_left(sa2_engine *engine)
+{
+    sa2_engine_stats stats = test_stats(engine);
+    assert_int_equal(stats.n_running + stats.n_waiting, 0);
+    assert_int_equal(stats.n_pages_free + stats.n_pages_cached, stats.n_pages);
+    assert_int_equal(engine->desk.n_bytes, 0);
 }
 
 void assert_request_refused(sa2_engine *engine, const sa2_request *request, sa2_status status,

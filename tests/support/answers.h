@@ -48,11 +48,19 @@ void assert_same_answer(const char *what, const test_answer *a, const test_answe
 void test_answers_collect(sa2_engine *engine, const sa2_request_id *ids, test_answer *answers,
                           int n);
 
+/* Submits a request, which must be taken. */
+sa2_request_id test_submit(sa2_engine *engine, const sa2_request *request);
+
 /* Submits n requests, which must be taken and begin in the same step where there is room, and collects their answers. */
 void test_answers_ask(sa2_engine *engine, const sa2_request *requests, test_answer *answers, int n);
 
 /* Submits one request, which must be taken, and collects its answer. */
 void test_answer_ask(sa2_engine *engine, const sa2_request *request, test_answer *answer);
+
+sa2_engine_stats test_stats(sa2_engine *engine);
+
+/* Nobody runs or waits, all pages are free, and so is the memory of requests. */
+void assert_nothing_is_left(sa2_engine *engine);
 
 /* The one refusal with a message that contains `part`. */
 void assert_request_refused(sa2_engine *engine, const sa2_request *request, sa2_status status,
