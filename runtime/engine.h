@@ -48,11 +48,11 @@ typedef struct sa2_engine_options {
      * and more. An answer then depends on the rows that are computed with its prompt, within the rounding to bf16. */
     const char *large_products;
     sa2_sampling_place sampling;
-    bool
-        run_ahead; /* with sampling on the device: a step of decoding is queued before the tokens of the one before it are
-                       known to the host, where it would be the same whatever they are; answers are the same */
-    bool f32;      /* activations and cache in f32 instead of bf16 */
-    bool kv_int8;  /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */
+    /* With sampling on the device: a step of decoding is queued before the tokens of the one before it are known to the host,
+     * where it would be the same whatever they are. Answers are the same. */
+    bool run_ahead;
+    bool f32;     /* activations and cache in f32 instead of bf16 */
+    bool kv_int8; /* the cache in 8 bits instead: half the bytes of bf16, and a step a row */
     sa2_quant_options quant; /* weights of the decoder in fewer bits */
 
     int max_model_len;          /* positions of a request; 0: what the model has */
@@ -288,8 +288,8 @@ typedef struct sa2_engine_stats {
     int64_t n_prompt_tokens, n_cached_tokens, n_generated_tokens;
     int64_t n_preemptions;
     int64_t n_steps_ahead;        /* queued behind a step that was under way */
-    int64_t n_steps_beside_sound; /* computed while a device made sound */
     int64_t n_rows_dropped;       /* of these steps, computed for an answer that had ended */
+    int64_t n_steps_beside_sound; /* computed while a device made sound */
     double step_ms_total, encode_ms_total, speech_ms_total;
     int64_t n_speech_samples;
     size_t weights_bytes, kv_bytes, work_bytes, host_bytes, speech_bytes; /* the plan */

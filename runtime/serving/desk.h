@@ -29,8 +29,8 @@ typedef struct sa2_voice_errand {
 typedef struct sa2_desk {
     pthread_mutex_t lock;
     pthread_cond_t work; /* a job, a cancellation, the end: for the engine's thread */
-    pthread_cond_t
-        news; /* an event, or room for one: for those who poll; an errand that is done; rest in a pause */
+    /* For those who poll: an event, or room for one. For those who wait: an errand that is done, rest in a pause. */
+    pthread_cond_t news;
     bool open; /* the three above are there */
 
     /* Under the lock. */
