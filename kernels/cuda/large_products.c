@@ -7,6 +7,8 @@
 
 enum { MOST = 1 << 20 };
 
+const int sa2_product_tiles[] = {32, 64, 128, 192, 0}, sa2_product_clusters[] = {1, 2, 4, 0};
+
 /* A number from `unit` to MOST, in steps of that, which fills text[0, n); 0 for anything else. */
 static int number(const char *text, size_t n, int unit)
 {
@@ -36,16 +38,16 @@ static int one_of(const int *numbers, const char *text, size_t n)
 /* One of the settings behind "own" or "cublaslt"; false when it is none. */
 static bool set(sa2_large_products *l, bool own, char file[PATH_MAX], const char *text, size_t n)
 {
-    static const int tiles[] = {32, 64, 128, 192, 0}, clusters[] = {1, 2, 4, 0};
     const char *value = memchr(text, '=', n);
     if (value == NULL)
         return false;
     size_t name = (size_t)(value - text), length = n - name - 1;
     value++;
     if (own && is(text, name, "tile"))
-        return (l->tile_rows = one_of(tiles, value, length)) > 0;
+        return (l->tile_rows = one_of(sa2_product_tiles, value, length)) > 0;
     if (own && is(text, name, "cluster"))
-        return (l->cluster = one_of(clusters, value, length)) > 0 || is(value, length, "auto");
+        return (l->cluster = one_of(sa2_product_clusters, value, length)) > 0 ||
+               is(value, length, "auto");
     if (own && is(text, name, "split")) {
         l->split = is(value, length, "yes") ? SA2_SPLIT_YES : SA2_SPLIT_NO;
         return l->split == SA2_SPLIT_YES || is(value, length, "no");

@@ -13,6 +13,9 @@ enum {
     SA2_LARGE_PIECE = 16, /* pieces of the weights are multiples of so many rows */
 };
 
+/* Rows of a tile and blocks of a cluster that there are; 0 behind the last. */
+extern const int sa2_product_tiles[], sa2_product_clusters[];
+
 typedef enum sa2_split { SA2_SPLIT_AUTO = 0, SA2_SPLIT_NO, SA2_SPLIT_YES } sa2_split;
 
 typedef struct sa2_large_products {

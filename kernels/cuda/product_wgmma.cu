@@ -376,8 +376,6 @@ static __global__ void tell_kernel(int *answer)
 
 /* ---- launcher ---- */
 
-static const int tile_sizes[] = {32, 64, 128, 192}, cluster_sizes[] = {1, 2, 4};
-
 /* A launch: rows of a tile, whether slices are blocks of their own, and how many blocks are a cluster. */
 struct plan {
     int tile_rows;
@@ -435,12 +433,12 @@ static plan best_plan(const product &p, const queue *q)
 {
     plan best = {};
     bool found = false;
-    for (int cluster : cluster_sizes)
-        for (int tile_rows : tile_sizes)
+    for (const int *cluster = sa2_product_clusters; *cluster != 0; cluster++)
+        for (const int *tile = sa2_product_tiles; *tile != 0; tile++)
             for (int is_split = 0; is_split < 2; is_split++) {
-                if (q->clusters[cluster] == 0)
+                if (q->clusters[*cluster] == 0)
                     continue;
-                plan plan = plan_of(p, q, tile_rows, is_split != 0, cluster);
+                plan plan = plan_of(p, q, *tile, is_split != 0, *cluster);
                 bool wanted = is_wanted(plan, q->large);
                 if (has_room(p, plan) && wanted >= found &&
                     (wanted > found || best.tile_rows == 0 || plan.cycles < best.cycles)) {
@@ -512,7 +510,8 @@ sa2_status run_product_wgmma(sa2_stream *s, const char *op, const product &p, sa
 static void count_clusters(queue *q)
 {
     cudaError_t error = allow_shared(wgmma_kernel<192, true>, sizeof(room<192>));
-    for (int cluster : cluster_sizes) {
+    for (const int *size = sa2_product_clusters; *size != 0; size++) {
+        int cluster = *size;
         const geometry g = {.grid = dim3((unsigned)cluster),
                             .threads = WGMMA_THREADS,
                             .shared = sizeof(room<192>),
