@@ -213,14 +213,18 @@ void check_cluster()
         check_crossing();
 }
 
+static uint32_t later(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Lanes know afterwards what any of them knew. */
 static void join_seen(int w, unsigned lanes)
 {
     uint32_t joined[MAX_THREADS] = {0};
     for (unsigned left = lanes; left != 0; left &= left - 1)
         for (int i = 0; i < running.n_threads; i++) {
-            uint32_t step = seen[w * WARP + __builtin_ctz(left)][i];
-            joined[i] = step > joined[i] ? step : joined[i];
+            joined[i] = later(joined[i], seen[w * WARP + __builtin_ctz(left)][i]);
         }
     for (unsigned left = lanes; left != 0; left &= left - 1)
         memcpy(seen[w * WARP + __builtin_ctz(left)], joined,
@@ -232,8 +236,7 @@ void check_warp_sync(int w, unsigned lanes)
     uint32_t joined[WARP] = {0};
     for (unsigned left = lanes; left != 0; left &= left - 1)
         for (int i = 0; i < WARP; i++) {
-            uint32_t step = steps[w][__builtin_ctz(left)][i];
-            joined[i] = step > joined[i] ? step : joined[i];
+            joined[i] = later(joined[i], steps[w][__builtin_ctz(left)][i]);
         }
     for (unsigned left = lanes; left != 0; left &= left - 1) {
         int lane = __builtin_ctz(left);
@@ -254,7 +257,7 @@ void check_block_sync(int rank)
     std::vector<uint32_t> known((size_t)running.n_threads);
     for (int i = 0; i < running.n_threads; i++)
         for (int t = first; t < end; t++)
-            known[(size_t)i] = seen[t][i] > known[(size_t)i] ? seen[t][i] : known[(size_t)i];
+            known[(size_t)i] = later(known[(size_t)i], seen[t][i]);
     for (int t = first; t < end; t++)
         known[(size_t)t] = steps[t / WARP][t % WARP][t % WARP]++;
     for (int t = first; t < end; t++)
@@ -272,11 +275,6 @@ void check_crossing()
     for (int i = 0; i < running.n_threads; i++)
         memset(seen[i], 0, sizeof(uint32_t) * (size_t)running.n_threads);
     crossing = true;
-}
-
-static uint32_t later(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
 }
 
 void check_release(std::vector<uint32_t> &clock)
