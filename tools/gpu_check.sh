@@ -136,7 +136,7 @@ sampling() {
 forms() {
     cd "$kit/tests/golden" || return 1
     local how
-    for how in cluster=1 cluster=2 cluster=4 tile=192,cluster=4,split=yes tile=64,cluster=2,split=yes; do
+    for how in cluster=2 cluster=4 tile=192,cluster=4,split=yes tile=64,cluster=2,split=yes; do
         echo "$how"
         "$sa2" check --quiet --device "$device" --dtype bf16 --large-products "own,$how" \
             language_model/[!r]*.safetensors token2wav/flow_*.safetensors || return 1
